@@ -26,7 +26,7 @@ type aptSource struct {
 
 // sourcesFor is the text of an apt sources file from which the server can be had, on the mirror this
 // machine uses already.
-func sourcesFor(kind Kind) (string, error) {
+func sourcesFor(kind Kind, suite string) (string, error) {
 	release, err := os.ReadFile("/etc/os-release")
 	if err != nil {
 		return "", fmt.Errorf("finding out which system this is: %w", err)
@@ -47,16 +47,20 @@ func sourcesFor(kind Kind) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding the archive's keyring: %w", err)
 	}
-	return sourcesText(kind, d, mirror, keyring), nil
+	return sourcesText(kind, suite, d, mirror, keyring), nil
 }
 
-// sourcesText writes the one-line form. Debian's releases have no MySQL, only its unstable suite has.
-func sourcesText(kind Kind, d distro, mirror, keyring string) string {
+// sourcesText writes the one-line form. Without a suite it is the machine's own release, but Debian's
+// releases have no MySQL, only its unstable suite has.
+func sourcesText(kind Kind, suite string, d distro, mirror, keyring string) string {
 	suites, components := []string{d.codename}, "main"
+	if d.id == "ubuntu" {
+		suites, components = append(suites, d.codename+"-updates"), "main universe"
+	}
 	switch {
-	case d.id == "ubuntu":
-		suites, components = []string{d.codename, d.codename + "-updates"}, "main universe"
-	case kind == MySQL:
+	case suite != "":
+		suites = []string{suite}
+	case kind == MySQL && d.id == "debian":
 		suites = []string{"sid"}
 	}
 	var b strings.Builder

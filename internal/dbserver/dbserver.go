@@ -47,6 +47,9 @@ func (k Kind) EnvDSN() string { return "ROWHOOK_TEST_" + strings.ToUpper(string(
 // Options say what to start. The zero value of everything but Kind is good for tests.
 type Options struct {
 	Kind Kind
+	// Suite asks for the server of another suite of this machine's apt archive, such as "sid" for the
+	// newest MariaDB, instead of the machine's own; empty means whatever is there.
+	Suite string
 	// Args are added after the default server arguments, so they win, such as "--max-binlog-size=4096".
 	Args []string
 	// Dir is the folder in which the server's own folder is made; empty means the system's temporary
@@ -70,13 +73,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if dsn := os.Getenv(o.Kind.EnvDSN()); dsn != "" {
 		return wrap(ctx, o, dsn)
 	}
-	prog, err := ensure(ctx, o.Kind, o.Log)
+	prog, pristine, err := prepare(ctx, o.Kind, o.Suite, o.Log)
 	if err != nil {
-		return nil, fmt.Errorf("installing %s: %w", o.Kind, err)
-	}
-	pristine, err := pristineData(ctx, prog, o.Log)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the first data folder of %s %s: %w", o.Kind, prog.version, err)
+		return nil, err
 	}
 	s := &Server{kind: o.Kind, prog: prog, opts: o, id: 1<<20 + rand.Uint32N(1<<30)}
 	if err := s.create(ctx, pristine); err != nil {
@@ -108,8 +107,8 @@ func (s *Server) create(ctx context.Context, pristine string) (err error) {
 
 // wrap gives the server named by the environment the shape of a private one.
 func wrap(ctx context.Context, o Options, dsn string) (*Server, error) {
-	if len(o.Args) > 0 {
-		return nil, fmt.Errorf("%s names a server, but arguments %q need a private one", o.Kind.EnvDSN(), o.Args)
+	if len(o.Args) > 0 || o.Suite != "" {
+		return nil, fmt.Errorf("%s names a server, but arguments %q and suite %q need a private one", o.Kind.EnvDSN(), o.Args, o.Suite)
 	}
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
@@ -118,6 +117,9 @@ func wrap(ctx context.Context, o Options, dsn string) (*Server, error) {
 	s := &Server{kind: o.Kind, external: cfg, opts: o}
 	if s.version, err = s.askVersion(ctx); err != nil {
 		return nil, fmt.Errorf("asking the server named by %s: %w", o.Kind.EnvDSN(), err)
+	}
+	if strings.Contains(s.version, "MariaDB") != (o.Kind == MariaDB) {
+		return nil, fmt.Errorf("the server named by %s is not %s but %s", o.Kind.EnvDSN(), o.Kind, s.version)
 	}
 	return s, nil
 }
@@ -128,14 +130,21 @@ func Ensure(ctx context.Context, kind Kind, log *slog.Logger) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	prog, err := ensure(ctx, kind, log)
+	_, _, err := prepare(ctx, kind, "", log)
+	return err
+}
+
+// prepare finds or installs a server and its pristine data folder.
+func prepare(ctx context.Context, kind Kind, suite string, log *slog.Logger) (*program, string, error) {
+	prog, err := ensure(ctx, kind, suite, log)
 	if err != nil {
-		return fmt.Errorf("installing %s: %w", kind, err)
+		return nil, "", fmt.Errorf("installing %s: %w", kind, err)
 	}
-	if _, err := pristineData(ctx, prog, log); err != nil {
-		return fmt.Errorf("preparing the first data folder of %s %s: %w", kind, prog.version, err)
+	pristine, err := pristineData(ctx, prog, log)
+	if err != nil {
+		return nil, "", fmt.Errorf("preparing the first data folder of %s %s: %w", kind, prog.version, err)
 	}
-	return nil
+	return prog, pristine, nil
 }
 
 // cacheDir is where unpacked servers and pristine data folders are kept.

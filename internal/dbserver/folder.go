@@ -40,7 +40,11 @@ func newFolder(ctx context.Context, parent string, kind Kind) (*folder, error) {
 		return nil, fmt.Errorf("making the folder for servers: %w", err)
 	}
 	// Between making a folder and locking it, it would look like an orphan.
-	guard, err := lock(ctx, filepath.Join(parent, fmt.Sprintf(".%s%d.lock", folderPrefix, os.Getuid())))
+	dir, err := os.Open(parent)
+	if err != nil {
+		return nil, fmt.Errorf("opening the folder for servers: %w", err)
+	}
+	guard, err := lock(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +54,7 @@ func newFolder(ctx context.Context, parent string, kind Kind) (*folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the server's folder: %w", err)
 	}
-	own, err := lock(ctx, filepath.Join(path, lockFile))
+	own, err := lockPath(ctx, filepath.Join(path, lockFile))
 	if err != nil {
 		return nil, err
 	}
@@ -82,13 +86,18 @@ func removeOrphans(parent string) {
 	}
 }
 
-// lock opens path, making it if needed, and locks it against other processes and other callers in this
-// one. Closing the file frees the lock.
-func lock(ctx context.Context, path string) (*os.File, error) {
+// lockPath locks the file at path, making it if needed.
+func lockPath(ctx context.Context, path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening a lock: %w", err)
 	}
+	return lock(ctx, f)
+}
+
+// lock locks f against other processes and other callers in this one. Closing f frees the lock; it is
+// closed here when it cannot be had.
+func lock(ctx context.Context, f *os.File) (*os.File, error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -98,12 +107,12 @@ func lock(ctx context.Context, path string) (*os.File, error) {
 			return f, nil
 		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
 			f.Close()
-			return nil, fmt.Errorf("locking %s: %w", path, err)
+			return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
 		}
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("waiting for the lock %s: %w", path, ctx.Err())
+			return nil, fmt.Errorf("waiting for the lock %s: %w", f.Name(), ctx.Err())
 		case <-tick.C:
 		}
 	}

@@ -29,20 +29,23 @@ var corePackage = map[Kind]string{
 }
 
 // ensure finds a server of this kind: this machine's own, or the one in the cache, unpacked now if it is
-// missing.
-func ensure(ctx context.Context, kind Kind, log *slog.Logger) (*program, error) {
+// missing. A suite asks for that suite's server, whatever the machine has.
+func ensure(ctx context.Context, kind Kind, suite string, log *slog.Logger) (*program, error) {
 	if kind != MariaDB && kind != MySQL {
 		return nil, fmt.Errorf("no such kind of server: %q", kind)
 	}
-	if p := programOnMachine(ctx, kind); p != nil {
+	name := "root-" + string(kind)
+	if suite != "" {
+		name += "-" + suite
+	} else if p := programOnMachine(ctx, kind); p != nil {
 		return p, nil
 	}
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
 	}
-	root, err := cached(ctx, filepath.Join(cache, "root-"+string(kind)), func(temp string) error {
-		return unpack(ctx, kind, temp, log)
+	root, err := cached(ctx, filepath.Join(cache, name), func(temp string) error {
+		return unpack(ctx, kind, suite, temp, log)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w\n(install a %s server by hand so that it is in PATH, or name a running one in %s)", err, kind, kind.EnvDSN())
@@ -51,14 +54,14 @@ func ensure(ctx context.Context, kind Kind, log *slog.Logger) (*program, error) 
 }
 
 // unpack fills root with the server's package and all it needs, from the apt archive this machine uses.
-func unpack(ctx context.Context, kind Kind, root string, log *slog.Logger) error {
+func unpack(ctx context.Context, kind Kind, suite, root string, log *slog.Logger) error {
 	began := time.Now()
 	for _, tool := range []string{"apt-get", "apt-cache", "apt-config", "dpkg-deb", "tar"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("only Debian and Ubuntu packages can be unpacked: %w", err)
 		}
 	}
-	text, err := sourcesFor(kind)
+	text, err := sourcesFor(kind, suite)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func cached(ctx context.Context, path string, build func(temp string) error) (st
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", fmt.Errorf("making the cache folder: %w", err)
 	}
-	guard, err := lock(ctx, path+".lock")
+	guard, err := lockPath(ctx, path+".lock")
 	if err != nil {
 		return "", err
 	}

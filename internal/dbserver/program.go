@@ -61,6 +61,8 @@ func programInRoot(ctx context.Context, kind Kind, root string) (*program, error
 }
 
 // openProgram looks at one file; it returns nil unless that is a server of this kind that runs.
+//
+// A MariaDB without the SQL files a first data folder is made from is none either.
 func openProgram(ctx context.Context, kind Kind, binary, loader string) *program {
 	if _, err := os.Stat(binary); err != nil {
 		return nil
@@ -78,6 +80,9 @@ func openProgram(ctx context.Context, kind Kind, binary, loader string) *program
 		return nil
 	}
 	p.share = shareDir(binary)
+	if _, err := mariaDBTables(p.share); kind == MariaDB && err != nil {
+		return nil
+	}
 	return p
 }
 
@@ -99,8 +104,8 @@ func parseVersion(kind Kind, out string) (string, error) {
 
 // shareDir is the folder of the server's messages and SQL files, beside the folder of its binary.
 func shareDir(binary string) string {
-	if real, err := filepath.EvalSymlinks(binary); err == nil {
-		binary = real
+	if target, err := filepath.EvalSymlinks(binary); err == nil {
+		binary = target
 	}
 	prefix := filepath.Dir(filepath.Dir(binary))
 	for _, dir := range []string{"share/mariadb", "share/mysql", "share"} {

@@ -23,17 +23,20 @@ mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$root"
 
 # The host's own apt settings (proxies, for one) hold, but not its hooks and folders: hooks may empty
 # the host's caches, or ours between download and use.
-apt-config dump | grep -Ev '^(Dir|Binary)\b|::(Post|Pre)-|-Success|^Dir ' >"$work/apt.conf" || true
+apt-config dump | grep -Ev '^(Dir|Binary)\b|::(Post|Pre)-' >"$work/apt.conf" || true
 cat >>"$work/apt.conf" <<CONF
 Dir::Etc::main "/dev/null";
 Dir::Etc::parts "/dev/null";
 Dir::Etc::sourcelist "$sources";
 Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
 Dir::State::lists "$work/lists";
 Dir::State::status "$work/status";
 Dir::State::extended_states "$work/extended_states";
 Dir::Cache "$work/cache";
 Dir::Log "$work";
+APT::Default-Release "";
 APT::Install-Recommends "false";
 APT::Sandbox::User "";
 APT::Keep-Downloaded-Packages "true";
