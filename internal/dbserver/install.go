@@ -44,8 +44,8 @@ func ensure(ctx context.Context, kind Kind, suite string, log *slog.Logger) (*pr
 	if err != nil {
 		return nil, err
 	}
-	root, err := cached(ctx, filepath.Join(cache, name), func(temp string) error {
-		return unpack(ctx, kind, suite, temp, log)
+	root, err := cached(ctx, filepath.Join(cache, name), func(temp string, guard *os.File) error {
+		return unpack(ctx, kind, suite, temp, guard, log)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w\n(install a %s server by hand so that it is in PATH, or name a running one in %s)", err, kind, kind.EnvDSN())
@@ -54,7 +54,7 @@ func ensure(ctx context.Context, kind Kind, suite string, log *slog.Logger) (*pr
 }
 
 // unpack fills root with the server's package and all it needs, from the apt archive this machine uses.
-func unpack(ctx context.Context, kind Kind, suite, root string, log *slog.Logger) error {
+func unpack(ctx context.Context, kind Kind, suite, root string, guard *os.File, log *slog.Logger) error {
 	began := time.Now()
 	for _, tool := range []string{"apt-get", "apt-cache", "apt-config", "dpkg-deb", "tar"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -71,7 +71,7 @@ func unpack(ctx context.Context, kind Kind, suite, root string, log *slog.Logger
 	}
 	defer os.Remove(sources)
 	log.Info("installing a database server for tests, once", "server", kind, "from", strings.TrimSpace(text))
-	if err := runUnpack(ctx, log, root, sources, corePackage[kind]); err != nil {
+	if err := runUnpack(ctx, log, guard, root, sources, corePackage[kind]); err != nil {
 		return err
 	}
 	log.Info("installed", "server", kind, "folder", strings.TrimSuffix(root, ".new"), "took", time.Since(began).Round(time.Millisecond))
@@ -80,11 +80,12 @@ func unpack(ctx context.Context, kind Kind, suite, root string, log *slog.Logger
 
 // runUnpack runs the script, logging each step it announces. The script ends with ctx, and its
 // children with it.
-func runUnpack(ctx context.Context, log *slog.Logger, args ...string) error {
+func runUnpack(ctx context.Context, log *slog.Logger, guard *os.File, args ...string) error {
 	cmd := exec.CommandContext(ctx, "sh", append([]string{"-s", "--"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
+	cmd.ExtraFiles = []*os.File{guard}
 	var complaints bytes.Buffer
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(unpackScript), &complaints
 	out, err := cmd.StdoutPipe()

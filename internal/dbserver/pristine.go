@@ -29,13 +29,13 @@ func pristineData(ctx context.Context, p *program, log *slog.Logger) (string, er
 		return "", err
 	}
 	name := strings.Join([]string{"data", string(p.kind), safeName(p.version), pristineVersion}, "-")
-	return cached(ctx, filepath.Join(cache, name), func(temp string) error {
+	return cached(ctx, filepath.Join(cache, name), func(temp string, guard *os.File) error {
 		began := time.Now()
 		bootstrap := bootstrapMySQL
 		if p.kind == MariaDB {
 			bootstrap = bootstrapMariaDB
 		}
-		if err := bootstrap(ctx, p, temp); err != nil {
+		if err := bootstrap(ctx, p, temp, guard); err != nil {
 			return err
 		}
 		log.Info("prepared the first data folder", "server", p.kind, "version", p.version, "took", time.Since(began).Round(time.Millisecond))
@@ -44,8 +44,10 @@ func pristineData(ctx context.Context, p *program, log *slog.Logger) (string, er
 }
 
 // cached returns path, first letting build fill it when it is missing. build gets a folder beside it
-// that does not exist yet; only a finished one gets the name, so a crash leaves nothing half done.
-func cached(ctx context.Context, path string, build func(temp string) error) (string, error) {
+// that does not exist yet; only a finished one gets the name, so a crash leaves nothing half done. build
+// hands guard, the lock, on to the processes it runs: they may outlive us, and the next builder must wait
+// until they too are gone.
+func cached(ctx context.Context, path string, build func(temp string, guard *os.File) error) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
@@ -64,7 +66,7 @@ func cached(ctx context.Context, path string, build func(temp string) error) (st
 	if err := os.RemoveAll(temp); err != nil {
 		return "", fmt.Errorf("removing what a crash left: %w", err)
 	}
-	if err := build(temp); err != nil {
+	if err := build(temp, guard); err != nil {
 		return "", errors.Join(err, os.RemoveAll(temp))
 	}
 	if err := os.Rename(temp, path); err != nil {
@@ -74,18 +76,18 @@ func cached(ctx context.Context, path string, build func(temp string) error) (st
 }
 
 // bootstrapMySQL makes a first data folder with mysqld's own --initialize.
-func bootstrapMySQL(ctx context.Context, p *program, dir string) error {
+func bootstrapMySQL(ctx context.Context, p *program, dir string, guard *os.File) error {
 	sql := dir + ".sql"
 	if err := os.WriteFile(sql, []byte(localRoot), 0o600); err != nil {
 		return fmt.Errorf("writing the first statements: %w", err)
 	}
 	defer os.Remove(sql)
-	return runBootstrap(ctx, p, append(p.baseArgs(dir), "--initialize-insecure", "--init-file="+sql), "")
+	return runBootstrap(ctx, p, append(p.baseArgs(dir), "--initialize-insecure", "--init-file="+sql), "", guard)
 }
 
 // bootstrapMariaDB makes a first data folder by feeding the server the SQL files that come with it, as
 // mariadb-install-db does; that script cannot be used with a server unpacked to another folder.
-func bootstrapMariaDB(ctx context.Context, p *program, dir string) error {
+func bootstrapMariaDB(ctx context.Context, p *program, dir string, guard *os.File) error {
 	if err := os.MkdirAll(filepath.Join(dir, "mysql"), 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
@@ -95,7 +97,7 @@ func bootstrapMariaDB(ctx context.Context, p *program, dir string) error {
 	}
 	args := append(p.baseArgs(dir), "--bootstrap", "--innodb-log-file-size=4M", "--max-allowed-packet=8M",
 		"--net-buffer-length=16K", "--log-warnings=0", "--enforce-storage-engine=")
-	return runBootstrap(ctx, p, args, sql)
+	return runBootstrap(ctx, p, args, sql, guard)
 }
 
 // mariaDBTables is the text that makes a MariaDB server's system tables, with a root user that needs no
@@ -134,10 +136,11 @@ func readFirst(paths ...string) (data []byte, err error) {
 }
 
 // runBootstrap runs the server once, to its end, with sql on its standard input.
-func runBootstrap(ctx context.Context, p *program, args []string, sql string) error {
+func runBootstrap(ctx context.Context, p *program, args []string, sql string, guard *os.File) error {
 	argv := append(p.argv(), args...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env, cmd.Stdin = p.env(), strings.NewReader(sql)
+	cmd.ExtraFiles = []*os.File{guard}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("the server's first run: %w:\n%s", err, out)
 	}

@@ -18,7 +18,7 @@ func TestCachedBuildsOnce(t *testing.T) {
 	var g errgroup.Group
 	for range 8 {
 		g.Go(func() error {
-			got, err := cached(t.Context(), path, func(temp string) error {
+			got, err := cached(t.Context(), path, func(temp string, _ *os.File) error {
 				built.Add(1)
 				return errors.Join(os.Mkdir(temp, 0o755), os.WriteFile(filepath.Join(temp, "f"), nil, 0o644))
 			})
@@ -39,13 +39,13 @@ func TestCachedForgetsAFailedBuild(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "thing")
 	broken := errors.New("broken")
-	_, err := cached(t.Context(), path, func(temp string) error {
+	_, err := cached(t.Context(), path, func(temp string, _ *os.File) error {
 		return errors.Join(os.Mkdir(temp, 0o755), broken)
 	})
 	if !errors.Is(err, broken) {
 		t.Errorf("error = %v; want %v", err, broken)
 	}
-	if _, err := cached(t.Context(), path, func(temp string) error { return os.Mkdir(temp, 0o755) }); err != nil {
+	if _, err := cached(t.Context(), path, func(temp string, _ *os.File) error { return os.Mkdir(temp, 0o755) }); err != nil {
 		t.Error(err)
 	}
 }

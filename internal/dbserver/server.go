@@ -177,7 +177,7 @@ func (s *Server) Restart(ctx context.Context) error {
 			return fmt.Errorf("restarting: %w", err)
 		}
 	}
-	if err := s.run(ctx); err != nil {
+	if _, err := s.run(ctx); err != nil {
 		return fmt.Errorf("restarting: %w", err)
 	}
 	return nil
@@ -210,7 +210,7 @@ func (s *Server) startOnFreePort(ctx context.Context) error {
 		if s.port, err = freePort(); err != nil {
 			return fmt.Errorf("finding a free port: %w", err)
 		}
-		if err = s.run(ctx); err == nil || !strings.Contains(err.Error(), "Address already in use") {
+		if s.version, err = s.run(ctx); err == nil || !strings.Contains(err.Error(), "Address already in use") {
 			return err
 		}
 		_ = os.Remove(s.ErrorLog())
@@ -218,22 +218,23 @@ func (s *Server) startOnFreePort(ctx context.Context) error {
 	return err
 }
 
-// run starts the process and waits until it accepts connections.
-func (s *Server) run(ctx context.Context) error {
+// run starts the process, waits until it accepts connections and returns its version.
+func (s *Server) run(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	proc, err := startProcess(append(s.prog.argv(), s.args()...), s.prog.env(), s.folder.path, s.ErrorLog())
 	if err != nil {
-		return err
+		return "", err
 	}
 	s.proc = proc
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if s.version, err = s.awaitReady(ctx, proc); err != nil {
+	version, err := s.awaitReady(ctx, proc)
+	if err != nil {
 		_ = proc.kill()
-		return fmt.Errorf("%w; the end of its log:\n%s", err, logTail(s.ErrorLog()))
+		return "", fmt.Errorf("%w; the end of its log:\n%s", err, logTail(s.ErrorLog()))
 	}
-	return nil
+	return version, nil
 }
 
 // awaitReady polls until the server answers; it fails at once when the process ends.
