@@ -1,0 +1,167 @@
+package eventlog
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rowhook/rowhook/internal/change"
+)
+
+// childDir makes the test binary a writer that appends until it is killed.
+const childDir = "ROWHOOK_TEST_LOG_DIR"
+
+// child prints the seq after each block as soon as that block is acknowledged.
+func child(dir string) int {
+	ctx := context.Background()
+	s, err := Open(ctx, Options{Dir: dir, Retention: time.Hour, MaxPayload: 64 << 10, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	l, err := s.Stream(ctx, source, "")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	_, h, _, err := l.Last(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	out := bufio.NewWriter(os.Stdout)
+	for seq, epoch := max(1, h.NextSeq()), h.Epoch+1; ; {
+		b, bh := childBlock(epoch, seq)
+		if err := l.Append(ctx, b, bh); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		seq = bh.NextSeq()
+		fmt.Fprintln(out, seq)
+		if err := out.Flush(); err != nil {
+			return 1
+		}
+	}
+}
+
+// childBlock is small, large, or of several messages, and the same whenever it is made.
+func childBlock(epoch, seq uint64) ([]byte, change.Header) {
+	r := rand.New(rand.NewPCG(epoch, seq))
+	n, size := 1+r.IntN(20), 100
+	if r.IntN(4) == 0 {
+		size = 20000
+	}
+	b := change.NewBuilder(source, epoch)
+	b.BeginSegment(&change.Transaction{GTID: "0-1-" + strconv.FormatUint(seq, 10)}, 0, nil, true)
+	data := make([]byte, size)
+	for i := range n {
+		for j := range data {
+			data[j] = byte(r.Uint32())
+		}
+		b.BeginChange(change.Insert, items)
+		row := change.AppendUint(b.BeginRow(false), 1, seq+uint64(i))
+		b.EndRow(change.AppendBytes(row, 2, data, false), false, nil)
+		b.EndChange()
+	}
+	b.EndSegment(true)
+	out, err := b.Finish(seq, change.Position{GTIDSet: "0-1-" + strconv.FormatUint(seq, 10)})
+	if err != nil {
+		panic(err)
+	}
+	h, err := change.ParseHeader(out)
+	if err != nil {
+		panic(err)
+	}
+	return out, h
+}
+
+// Killed at any moment, the log holds every acknowledged block once and in order, and at most one block more each time.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	o.MaxPayload = 64 << 10
+	var acked uint64
+	for round := range 6 {
+		acked = runAndKill(t, o.Dir, 20+rand.IntN(200))
+		s := open(t, o)
+		l := openLog(t, s)
+		_, h, ok, err := l.Last(t.Context())
+		if err != nil || !ok {
+			t.Fatalf("round %d: last: %v %v", round, ok, err)
+		}
+		end := h.NextSeq()
+		checkChildBlocks(t, l, acked, end)
+		closeServer(t, s)
+	}
+}
+
+// runAndKill returns the seq after the last block acknowledged by a child that was killed around its nth one.
+func runAndKill(t *testing.T, dir string, n int) uint64 {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childDir+"="+dir)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var acked uint64
+	in := bufio.NewReader(stdout)
+	for i := 0; ; i++ {
+		line, err := in.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if acked, err = strconv.ParseUint(strings.TrimSpace(line), 10, 64); err != nil {
+			t.Fatal(err)
+		}
+		if i == n {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Exited() || acked == 0 {
+		t.Fatalf("child: %v, %s", err, stderr.String())
+	}
+	return acked
+}
+
+func checkChildBlocks(t *testing.T, l *Log, acked, end uint64) {
+	t.Helper()
+	r := l.NewReader(1)
+	extra := 0
+	for seq := uint64(1); seq < end; {
+		e := next(t, r)
+		want, h := childBlock(e.Header.Epoch, seq)
+		if e.Header.FirstSeq != seq {
+			t.Fatalf("block %d after seq %d", e.Header.FirstSeq, seq-1)
+		}
+		wantBlock(t, e, want)
+		if seq >= acked {
+			extra++
+		}
+		seq = h.NextSeq()
+	}
+	if end < acked || extra > 1 {
+		t.Fatalf("the log ends at %d, acknowledged up to %d, %d blocks more", end, acked, extra)
+	}
+}

@@ -1,0 +1,119 @@
+package eventlog
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rowhook/rowhook/internal/change"
+)
+
+// Log is one writer of a source's log, and a way to its readers. Its methods may be called by many goroutines at once; appends
+// take turns.
+type Log struct {
+	st     *stream
+	writer string
+
+	mu sync.Mutex
+	// place is the last sequence of the stream as this writer knows it, once it has taken its place.
+	placed bool
+	place  uint64
+	wrote  bool
+	lost   error
+}
+
+// ID returns the random name the log was given when it was created. A store keeps a copy, so that a store and a log that do not
+// belong together are noticed.
+func (l *Log) ID() string { return l.st.id }
+
+// Last returns the last whole block, from the disk, and takes the writer's place after it; ok is false if the log never held
+// one. Blocks of which a crash left only a part do not count. It fails with ErrExpired if there were blocks and all have
+// expired: the position to go on from is lost.
+//
+// Once the writer has appended, Last moves its place only past messages of its own.
+func (l *Log) Last(ctx context.Context) (block []byte, h change.Header, ok bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, err := l.takePlace(ctx)
+	switch {
+	case err != nil:
+		return nil, change.Header{}, false, err
+	case e.block != nil:
+		return e.block.Block, e.block.Header, true, nil
+	case !e.expired:
+		return nil, change.Header{}, false, nil
+	}
+	next, _, _ := l.Tail()
+	return nil, change.Header{}, false, &ExpiredError{Source: l.st.source, Wanted: max(1, next) - 1, First: next}
+}
+
+// takePlace reads the end of the log and takes the place there; mu is held.
+func (l *Log) takePlace(ctx context.Context) (end, error) {
+	e, err := l.st.readEnd(ctx)
+	if err != nil {
+		return end{}, fmt.Errorf("read the end of the log of source %s: %w", l.st.source, err)
+	}
+	if !l.wrote || e.writer == l.writer {
+		l.placed, l.place = true, e.seq
+	}
+	return e, nil
+}
+
+// Tail returns where the log ends: the seq of the next change, the position of the last block and when it was appended. All are
+// zero while the log is empty. It does no input or output.
+func (l *Log) Tail() (nextSeq uint64, pos change.Position, appended time.Time) {
+	l.st.mu.Lock()
+	defer l.st.mu.Unlock()
+	t := &l.st.tail
+	return t.header.NextSeq(), t.header.Position, t.appended
+}
+
+// State is what a log takes on the disk.
+type State struct {
+	Bytes, Messages uint64
+	// Oldest and Newest are when the first and the last message were appended; zero if there is none.
+	Oldest, Newest time.Time
+}
+
+// State asks the server what the log takes on the disk.
+func (l *Log) State(ctx context.Context) (State, error) {
+	e, err := l.st.srv.running(ctx)
+	if err != nil {
+		return State{}, err
+	}
+	s, err := l.st.info(ctx, e)
+	if err != nil {
+		return State{}, err
+	}
+	out := State{Bytes: s.Bytes, Messages: s.Msgs}
+	if s.Msgs > 0 {
+		out.Oldest, out.Newest = s.FirstTime, s.LastTime
+	}
+	return out, nil
+}
+
+// First returns the seq of the first change that can still be read; of the next one if there is none, 0 if there never was one.
+func (l *Log) First(ctx context.Context) (uint64, error) {
+	e, err := l.st.srv.running(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ms, err := l.st.fetch(ctx, e, 1, 1)
+	if err != nil {
+		return 0, err
+	}
+	if len(ms) == 0 {
+		next, _, _ := l.Tail()
+		return next, nil
+	}
+	return ms[0].firstWhole(), nil
+}
+
+// firstWhole returns the seq of the first change that can be read from m on: a block whose first part is gone is not whole.
+func (m message) firstWhole() uint64 {
+	if m.mark.part > 1 {
+		return m.mark.nextSeq()
+	}
+	return m.mark.firstSeq
+}
