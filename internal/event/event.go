@@ -1,0 +1,52 @@
+package event
+
+import "github.com/rowhook/rowhook/internal/change"
+
+// Event is one change as one type sees it. It is valid only within the call that gave it: its strings may be kept, everything
+// else is reused and aliases the block.
+type Event struct {
+	// ID is a pure function of the event's place in the source; see Identity.
+	ID   string
+	Type string
+	// Subject and Tenant as the type's templates gave them; empty if it has none.
+	Subject, Tenant string
+	// Time of the commit, in microseconds of the Unix epoch.
+	Time int64
+	// Seq of the change; seq and type are unique within a source.
+	Seq    uint64
+	Source Origin
+	Op     change.Op
+	// Key is the hash of the order key. OtherKey is the hash of the key before an update that changed it, else 0: the event
+	// holds both.
+	Key, OtherKey uint64
+	// Table of the row.
+	Table *change.Table
+	// Data are the columns that the type names, in its order: after the change, or before it for a delete.
+	Data []Field
+	// Changed names the columns that an update changed, among the type's data and columns; a column that one of the two images
+	// did not carry is not named.
+	Changed []string
+	// Err, if set, says why the event is incomplete and must be parked. ID, Type, Time, Seq, Source, Op and Key are valid even then.
+	Err *Error
+}
+
+// Field is one column of an event.
+type Field struct {
+	Column *change.Column
+	Value  change.Value
+}
+
+// Origin is the place of an event in its source.
+type Origin struct {
+	// Name of the source.
+	Name string
+	// Server is the server_id of the server that committed the transaction.
+	Server uint32
+	// GTID of the transaction as text; empty if the source has none.
+	GTID string
+	// File and Offset of the transaction's start in the binlog.
+	File   string
+	Offset uint64
+	// Ordinal among the changes of the transaction that are in the log, from 0.
+	Ordinal uint64
+}
