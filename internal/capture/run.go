@@ -1,0 +1,216 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rowhook/rowhook/internal/change"
+)
+
+// StopError stops a source for good: going on would lose or invent changes. People get its code, message and hint.
+type StopError struct {
+	// Code is a short stable name, such as "position_lost".
+	Code string
+	// Message says what is wrong, with which thing.
+	Message string
+	// Hint says what to type next.
+	Hint string
+	Err  error
+}
+
+// Error returns code, message and cause.
+func (e *StopError) Error() string {
+	if e.Err != nil {
+		return e.Code + ": " + e.Message + ": " + e.Err.Error()
+	}
+	return e.Code + ": " + e.Message
+}
+
+// Unwrap returns the cause.
+func (e *StopError) Unwrap() error { return e.Err }
+
+// Source is a server followed as a replica.
+type Source interface {
+	// Flavor asks the server which family it is of.
+	Flavor(ctx context.Context) (change.Flavor, error)
+	// Attach returns the position to begin with: "now" or "earliest".
+	Attach(ctx context.Context, at string) (change.Position, error)
+	// Follow reads from the position on and feeds w until ctx ends or the connection fails. A StopError means that trying
+	// again cannot help.
+	Follow(ctx context.Context, from change.Position, w *Writer) error
+}
+
+// Log is the durable log of one source.
+type Log interface {
+	Appender
+	// Last returns the header of the last whole block; ok is false if the log is empty.
+	Last(ctx context.Context) (h change.Header, ok bool, err error)
+}
+
+// Options of a Capture.
+type Options struct {
+	Source string
+	// Attach is where a new log begins: "now" or "earliest".
+	Attach string
+	// FirstSeq of a new log; 1 unless an older log was lost.
+	FirstSeq uint64
+	Log      *slog.Logger
+}
+
+// Capture follows one source into its log.
+type Capture struct {
+	opts    Options
+	source  Source
+	log     Log
+	current atomic.Pointer[Writer]
+	retries atomic.Uint64
+	lastErr atomic.Pointer[string]
+}
+
+// New returns a Capture.
+func New(opts Options, source Source, log Log) *Capture {
+	return &Capture{opts: opts, source: source, log: log}
+}
+
+// retry bounds of a lost connection: the first retry is near, because most are restarts of the server or cut connections.
+const (
+	firstRetry = 200 * time.Millisecond
+	lastRetry  = 15 * time.Second
+)
+
+// Run follows the source until ctx ends, or until a StopError or the loss of the log to another writer stops it. Lost
+// connections are retried without end, with backoff and jitter: the binlog keeps what is to come.
+func (c *Capture) Run(ctx context.Context) error {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = firstRetry, lastRetry
+	for {
+		progressed, err := c.follow(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if stops(err) {
+			return fmt.Errorf("source %s: %w", c.opts.Source, err)
+		}
+		if progressed {
+			wait.Reset()
+		}
+		pause := wait.NextBackOff()
+		c.note(err)
+		c.opts.Log.Warn("source lost, trying again", "source", c.opts.Source, "err", err, "pause", pause)
+		if !sleep(ctx, pause) {
+			return nil
+		}
+	}
+}
+
+func (c *Capture) note(err error) {
+	c.retries.Add(1)
+	s := err.Error()
+	c.lastErr.Store(&s)
+}
+
+// permanent is implemented by errors of the log that another try cannot cure: fenced, corrupt.
+type permanent interface{ Permanent() bool }
+
+func stops(err error) bool {
+	if _, ok := errors.AsType[*StopError](err); ok {
+		return true
+	}
+	p, ok := errors.AsType[interface {
+		error
+		permanent
+	}](err)
+	return ok && p.Permanent()
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// follow is one connection's life. It reports whether anything was appended.
+func (c *Capture) follow(ctx context.Context) (progressed bool, err error) {
+	last, err := c.resume(ctx)
+	if err != nil {
+		return false, err
+	}
+	flavor, err := c.source.Flavor(ctx)
+	if err != nil {
+		return false, err
+	}
+	w, err := NewWriter(flavor, last, c.log)
+	if err != nil {
+		return false, err
+	}
+	c.current.Store(w)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.Run(gctx) })
+	g.Go(func() error {
+		if err := c.source.Follow(gctx, last.Position, w); err != nil {
+			return err
+		}
+		return errWriterClosed
+	})
+	err = g.Wait()
+	return w.stats.Blocks.Load() > 0, err
+}
+
+// resume returns the header to go on after: that of the last block, or of a first one that records the attach point.
+func (c *Capture) resume(ctx context.Context) (change.Header, error) {
+	h, ok, err := c.log.Last(ctx)
+	if err != nil {
+		return change.Header{}, fmt.Errorf("read the last block: %w", err)
+	}
+	if ok {
+		return h, nil
+	}
+	pos, err := c.source.Attach(ctx, c.opts.Attach)
+	if err != nil {
+		return change.Header{}, fmt.Errorf("attach: %w", err)
+	}
+	h = change.Header{Source: c.opts.Source, FirstSeq: c.opts.FirstSeq, Position: pos}
+	b, err := change.NewBuilder(c.opts.Source, 0).Finish(h.FirstSeq, pos)
+	if err != nil {
+		return change.Header{}, err
+	}
+	if err := c.log.Append(ctx, b, h); err != nil {
+		return change.Header{}, fmt.Errorf("append the first position: %w", err)
+	}
+	c.opts.Log.Info("attached", "source", c.opts.Source, "at", c.opts.Attach, "gtid", pos.GTIDSet, "file", pos.File, "pos", pos.Offset)
+	return h, nil
+}
+
+// Status is what an operator asks of a source.
+type Status struct {
+	Changes, Blocks, Bytes, Retries uint64
+	LastHeard                       time.Time
+	CommitTime                      time.Time
+	LastError                       string
+}
+
+// Status returns the counters of the current connection.
+func (c *Capture) Status() Status {
+	s := Status{Retries: c.retries.Load()}
+	if e := c.lastErr.Load(); e != nil {
+		s.LastError = *e
+	}
+	if w := c.current.Load(); w != nil {
+		st := w.Stats()
+		s.Changes, s.Blocks, s.Bytes = st.Changes.Load(), st.Blocks.Load(), st.Bytes.Load()
+		s.LastHeard, s.CommitTime = time.UnixMicro(st.LastHeard.Load()), time.UnixMicro(st.CommitTime.Load())
+	}
+	return s
+}

@@ -1,0 +1,248 @@
+package deliver
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rowhook/rowhook/internal/event"
+)
+
+const (
+	// maxWaiting is how many keys of a lane may wait for a retry before it stops being fed.
+	maxWaiting = 1000
+	// maxExceptionBytes bounds the payloads and notes of a lane's exceptions in memory.
+	maxExceptionBytes = 16 << 20
+	// behindBytes is what an event behind a waiting one costs in memory.
+	behindBytes = 200
+)
+
+type laneState int
+
+const (
+	// lagging lanes are fed by the catch-up reader; every lane begins so.
+	lagging laneState = iota
+	// live lanes are fed by the live reader.
+	live
+	// disabled lanes keep their place and get nothing.
+	disabled
+)
+
+// lane is what one endpoint gets of one source. Its mutex is never held during a request, nor while another lane's is.
+type lane struct {
+	engine *Engine
+	ep     *Endpoint
+	slot   int
+	mu     sync.Mutex
+	state  laneState
+	// cursor is the seq up to which events were offered, while the lane lags.
+	cursor uint64
+	// accepted are the types accepted of seq acceptedSeq; a full queue may split a seq.
+	acceptedSeq uint64
+	accepted    []string
+	before      doneBefore
+
+	order    keyOrder
+	tracker  tracker
+	ready    fifo
+	retries  fifo
+	waiting  waitHeap
+	bytes    int64
+	excBytes int64
+
+	active, activeRetries int
+	pausedUntil           time.Time
+	timer                 *time.Timer
+	// probeEvery and probeAt are set while the lane probes.
+	probeEvery time.Duration
+	probeAt    time.Time
+
+	changes laneChanges
+	stored  bool // the store has a progress record
+	dirty   bool
+	closed  bool
+}
+
+// laneChanges is what the next checkpoint has to write.
+type laneChanges struct {
+	attempts   []Attempt
+	exceptions map[EventRef]*Exception // nil: deleted
+	expired    []ExpiredRange
+	disabled   *EndpointState
+}
+
+func newLane(e *Engine, ep *Endpoint) *lane {
+	return &lane{engine: e, ep: ep, slot: SlotOf(ep.Name), order: keyOrder{}}
+}
+
+// offerLive hands an event of the live reader to the lane. A lane that cannot take it lags from here on.
+func (l *lane) offerLive(ev *event.Event, body *body) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// A lane that joined may have come further than the live reader was.
+	if l.state != live || ev.Seq <= l.cursor || l.accept(ev, body) {
+		return
+	}
+	l.state, l.cursor = lagging, ev.Seq-1
+	l.engine.stats.Lagging.Add(1)
+}
+
+// accept takes an event in, or returns false if the lane is full. One that it has had already is taken without effect.
+func (l *lane) accept(ev *event.Event, body *body) bool {
+	if l.had(ev.Seq, ev.Type) {
+		return true
+	}
+	if l.full() || l.state == disabled {
+		return false
+	}
+	it := &item{
+		ref: EventRef{ev.Seq, ev.Type}, id: strings.Clone(ev.ID), commitMS: ev.Time / 1000,
+		subject: strings.Clone(ev.Subject), tenant: strings.Clone(ev.Tenant),
+		keys: orderKeys(ev.Key, ev.OtherKey, l.ep.Ordered),
+	}
+	l.markDirty()
+	l.note(ev)
+	if err := body.render(ev); err != nil {
+		l.poison(it, err)
+		return true
+	}
+	l.queue(it, body.bytes)
+	return true
+}
+
+func (l *lane) had(seq uint64, typ string) bool {
+	if l.acceptedSeq == seq && slices.Contains(l.accepted, typ) {
+		return true
+	}
+	return l.before.contains(seq, typ)
+}
+
+func (l *lane) note(ev *event.Event) {
+	if l.acceptedSeq != ev.Seq {
+		l.acceptedSeq, l.accepted = ev.Seq, l.accepted[:0]
+	}
+	l.accepted = append(l.accepted, ev.Type)
+}
+
+// full reports whether the lane has reached one of its bounds.
+func (l *lane) full() bool {
+	return l.bytes >= l.ep.QueueBytes || l.tracker.len() >= maxOutstanding ||
+		len(l.waiting) >= maxWaiting || l.excBytes >= maxExceptionBytes ||
+		(l.bytes+l.excBytes >= fairBytes && l.engine.queued.Load() >= l.engine.opts.QueueBytes)
+}
+
+// hasRoom reports whether catching up is worth a slice: half of the queue is free.
+func (l *lane) hasRoom() bool {
+	return l.state == lagging && !l.full() && l.bytes <= l.ep.QueueBytes/2 && l.tracker.len() <= maxOutstanding/2
+}
+
+// queue takes an accepted event in: to be sent, or behind its key.
+func (l *lane) queue(it *item, body []byte) {
+	if l.order.blocked(it.keys) {
+		l.order.add(it)
+		l.behind(it)
+		return
+	}
+	it.body = body
+	l.account(it)
+	l.tracker.add(it)
+	if l.order.add(it) {
+		l.ready.push(it)
+		l.schedule()
+	}
+}
+
+// poison parks an event that could not be made: its expression or template failed. It stops nobody.
+func (l *lane) poison(it *item, err error) {
+	l.change(l.exception(it, Parked, "expression: "+err.Error()))
+	l.engine.stats.Parked.Add(1)
+}
+
+// account charges the lane and the engine for what the event holds in memory now.
+func (l *lane) account(it *item) {
+	l.refund(it)
+	it.cost, it.costAsException = int64(len(it.body)), it.exception
+	if it.exception {
+		it.cost += behindBytes
+		l.excBytes += it.cost
+	} else {
+		l.bytes += it.cost
+	}
+	l.engine.queued.Add(it.cost)
+}
+
+// refund takes the charge back.
+func (l *lane) refund(it *item) {
+	if it.costAsException {
+		l.excBytes -= it.cost
+	} else {
+		l.bytes -= it.cost
+	}
+	l.engine.queued.Add(-it.cost)
+	it.cost = 0
+}
+
+// behind keeps an event of a waiting key as a seq.
+func (l *lane) behind(it *item) {
+	it.exception, it.done, it.body = true, true, nil
+	l.account(it)
+	l.change(l.exception(it, Behind, ""))
+}
+
+func (l *lane) exception(it *item, state ExceptionState, reason string) *Exception {
+	x := &Exception{
+		Source: l.engine.opts.Source, Endpoint: l.ep.Name, Seq: it.ref.Seq, Type: it.ref.Type, EventID: it.id,
+		State: state, Key: it.keys[0], OtherKey: it.keys[1], Attempts: it.attempts, CommitTimeMS: it.commitMS,
+		Reason: reason, Payload: it.body, Subject: it.subject, Tenant: it.tenant,
+	}
+	if state == Waiting {
+		x.NextAttemptMS = it.due.UnixMilli()
+	}
+	return x
+}
+
+// change notes an exception to be written.
+func (l *lane) change(x *Exception) { l.set(EventRef{x.Seq, x.Type}, x) }
+
+// set notes an exception to be written, or deleted if x is nil.
+func (l *lane) set(ref EventRef, x *Exception) {
+	if l.changes.exceptions == nil {
+		l.changes.exceptions = map[EventRef]*Exception{}
+	}
+	if _, ok := l.changes.exceptions[ref]; !ok {
+		l.engine.unwritten.Add(1)
+	}
+	l.changes.exceptions[ref] = x
+}
+
+func (l *lane) markDirty() {
+	if !l.dirty {
+		l.dirty = true
+		l.engine.markDirty(l)
+	}
+}
+
+// fifo is a queue of items.
+type fifo struct {
+	items []*item
+	head  int
+}
+
+func (f *fifo) push(it *item) { f.items = append(f.items, it) }
+
+func (f *fifo) empty() bool { return f.head == len(f.items) }
+
+func (f *fifo) pop() *item {
+	it := f.items[f.head]
+	f.items[f.head] = nil
+	f.head++
+	if f.head == len(f.items) {
+		f.items, f.head = f.items[:0], 0
+	} else if f.head > 1024 && f.head > len(f.items)/2 {
+		n := copy(f.items, f.items[f.head:])
+		clear(f.items[n:])
+		f.items, f.head = f.items[:n], 0
+	}
+	return it
+}

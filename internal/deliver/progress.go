@@ -1,0 +1,228 @@
+package deliver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+const (
+	// quietWrite is how often a slot's place is written although none of its lanes had anything: what is read again after a
+	// crash, not what is sent again.
+	quietWrite = 5 * time.Second
+	// maxUnwritten bounds the results that wait for a checkpoint; reading stops beyond it.
+	maxUnwritten = 50_000
+	// commitTimeout bounds one write to the store.
+	commitTimeout = 30 * time.Second
+)
+
+// runCheckpoints writes progress every ProgressInterval while there is any.
+func (e *Engine) runCheckpoints(ctx context.Context) error {
+	t := time.NewTicker(e.opts.ProgressInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+			if err := e.checkpoint(ctx, false); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// checkpoint writes what has changed since the last one. While the store does not take it, nothing is sent: what is sent
+// without being written is what a crash would repeat.
+func (e *Engine) checkpoint(ctx context.Context, all bool) error {
+	b, n := e.collect(all)
+	if len(b.Slots) == 0 {
+		return nil
+	}
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 50*time.Millisecond, 5*time.Second
+	for {
+		err := e.commit(ctx, b)
+		if err == nil {
+			e.gate.set(true)
+			e.written(n)
+			return nil
+		}
+		if errors.Is(err, ErrStale) || ctx.Err() != nil {
+			return fmt.Errorf("write progress: %w", err)
+		}
+		e.gate.set(false)
+		e.opts.Log.Error("progress not written, sending stops until it is", "source", e.opts.Source, "err", err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("write progress: %w", err)
+		case <-time.After(wait.NextBackOff()):
+		}
+	}
+}
+
+func (e *Engine) commit(ctx context.Context, b Batch) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	return e.deps.Store.Commit(ctx, b)
+}
+
+// collect gathers a batch and counts the results in it. The live reader's place is read first: every lane that accepted an event
+// up to there has been marked by then, so the batch holds its floor, and a slot's place never runs ahead of a lane's.
+func (e *Engine) collect(all bool) (Batch, int) {
+	read := e.liveSeq.Load()
+	e.dirtyMu.Lock()
+	dirty := e.dirty
+	e.dirty = nil
+	e.dirtyMu.Unlock()
+
+	slots := map[int]*SlotWrite{}
+	n := 0
+	for _, l := range dirty {
+		n += l.collect(read, e.slotWrite(slots, l.slot, read))
+	}
+	now := time.Now()
+	for _, l := range e.order {
+		if _, ok := slots[l.slot]; !ok && (all || now.Sub(e.wrote[l.slot]) >= quietWrite) {
+			e.slotWrite(slots, l.slot, read)
+		}
+	}
+	b := Batch{Source: e.opts.Source}
+	for slot, w := range slots {
+		e.wrote[slot] = now
+		b.Slots = append(b.Slots, *w)
+	}
+	return b, n
+}
+
+func (e *Engine) slotWrite(slots map[int]*SlotWrite, slot int, read uint64) *SlotWrite {
+	w, ok := slots[slot]
+	if !ok {
+		w = &SlotWrite{Slot: slot, Epoch: e.epoch(slot), ReadSeq: read}
+		slots[slot] = w
+	}
+	return w
+}
+
+// collect moves the lane's changes into w and returns how many results there were.
+func (l *lane) collect(read uint64, w *SlotWrite) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dirty = false
+	p := l.progress()
+	place := EndpointProgress{Source: l.engine.opts.Source, Endpoint: l.ep.Name, Progress: p}
+	inStep := p.Floor >= read && l.state != disabled
+	switch {
+	case !inStep:
+		w.Progress = append(w.Progress, place)
+		l.stored = true
+	case l.stored:
+		place.Clear = true
+		w.Progress = append(w.Progress, place)
+		l.stored = false
+	}
+	// Without a record of its own the lane counts as being where the slot is, so the next write must look at it again.
+	if !l.stored && (l.tracker.len() > 0 || l.state != live) {
+		l.markDirty()
+	}
+	return l.changes.moveTo(w, l)
+}
+
+func (c *laneChanges) moveTo(w *SlotWrite, l *lane) int {
+	n := len(c.attempts) + len(c.exceptions)
+	w.Attempts = append(w.Attempts, c.attempts...)
+	w.Expired = append(w.Expired, c.expired...)
+	if c.disabled != nil {
+		w.States = append(w.States, *c.disabled)
+	}
+	for ref, x := range c.exceptions {
+		if x != nil {
+			w.Put = append(w.Put, *x)
+		} else {
+			w.Delete = append(w.Delete, ExceptionKey{Source: l.engine.opts.Source, Endpoint: l.ep.Name, Seq: ref.Seq, Type: ref.Type})
+		}
+	}
+	*c = laneChanges{}
+	return n
+}
+
+// progress returns the lane's floor and what is done above it. The caller holds the mutex.
+func (l *lane) progress() Progress {
+	cursor := l.cursor
+	if l.state == live {
+		cursor = max(cursor, l.engine.liveSeq.Load())
+	}
+	p := l.tracker.progress(cursor)
+	// A full queue may have split a seq: the types of it that are done must not come again.
+	if l.state != live && l.acceptedSeq == cursor+1 {
+		for _, t := range l.accepted {
+			if ref := (EventRef{l.acceptedSeq, t}); !l.tracker.holds(ref) {
+				p.DoneEvents = append(p.DoneEvents, ref)
+			}
+		}
+	}
+	l.before.merge(&p, cursor)
+	p.normalize()
+	return p
+}
+
+// holds reports whether the event is outstanding.
+func (t *tracker) holds(ref EventRef) bool {
+	return slices.ContainsFunc(t.items[t.head:], func(it *item) bool { return !it.done && it.ref == ref })
+}
+
+// normalize sorts the ranges and joins those that touch.
+func (p *Progress) normalize() {
+	slices.SortFunc(p.Done, func(a, b SeqRange) int { return cmp.Compare(a.First, b.First) })
+	out := p.Done[:0]
+	for _, r := range p.Done {
+		if n := len(out); n > 0 && r.First <= out[n-1].Last+1 {
+			out[n-1].Last = max(out[n-1].Last, r.Last)
+			continue
+		}
+		out = append(out, r)
+	}
+	p.Done = out
+	slices.SortFunc(p.DoneEvents, func(a, b EventRef) int {
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), strings.Compare(a.Type, b.Type))
+	})
+	p.DoneEvents = slices.Compact(p.DoneEvents)
+}
+
+func (e *Engine) markDirty(l *lane) {
+	e.dirtyMu.Lock()
+	defer e.dirtyMu.Unlock()
+	e.dirty = append(e.dirty, l)
+}
+
+// pressure waits while too many results are unwritten.
+func (e *Engine) pressure(ctx context.Context) error {
+	for e.unwritten.Load() > maxUnwritten {
+		e.dirtyMu.Lock()
+		flushed := e.flushed
+		e.dirtyMu.Unlock()
+		if e.unwritten.Load() <= maxUnwritten {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-flushed:
+		}
+	}
+	return nil
+}
+
+func (e *Engine) written(n int) {
+	e.dirtyMu.Lock()
+	defer e.dirtyMu.Unlock()
+	e.unwritten.Add(-int64(n))
+	close(e.flushed)
+	e.flushed = make(chan struct{})
+}

@@ -1,0 +1,256 @@
+package deliver
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/rowhook/rowhook/internal/event"
+)
+
+// maxResponse is how much of an answer is read: enough to keep the connection, and never trusted.
+const maxResponse = 16 << 10
+
+// maxRetryAfter bounds what an endpoint may ask for.
+const maxRetryAfter = 24 * time.Hour
+
+type verdict int
+
+const (
+	// delivered: 2xx.
+	delivered verdict = iota
+	// failed: another try may help.
+	failed
+	// gone: 410, the endpoint wants no more.
+	gone
+	// dropped: a named rule says that it is not sent: its type does not make it any more, or retention removed it.
+	dropped
+	// aborted: the process is ending.
+	aborted
+)
+
+// result is what came of an attempt.
+type result struct {
+	verdict    verdict
+	attempt    *Attempt
+	reason     string
+	retryAfter time.Duration
+	// spare is set when the failure was ours and does not count against the schedule.
+	spare bool
+}
+
+// outcome is what the endpoint did.
+type outcome struct {
+	code       string
+	status     int
+	err        string
+	retryAfter time.Duration
+}
+
+// attempt sends one event once: gate, body, journal, request, outcome.
+func (e *Engine) attempt(l *lane, it *item) result {
+	if e.gate.wait(e.sendCtx) != nil || e.mayWrite(e.sendCtx) != nil {
+		return result{verdict: aborted}
+	}
+	ctx, cancel := context.WithTimeout(e.sendCtx, l.ep.Timeout)
+	defer cancel()
+	if it.body == nil {
+		if res, ok := e.load(ctx, l, it); !ok {
+			return res
+		}
+	}
+	started := time.Now()
+	if err := e.deps.Journal.Append(l.sendRecord(it, started)); err != nil {
+		e.opts.Log.Error("send journal not written", "err", err)
+		return result{verdict: failed, spare: true, reason: "journal"}
+	}
+	out := e.post(ctx, l.ep, it, started)
+	if out.code == "aborted" {
+		return result{verdict: aborted}
+	}
+	took := time.Since(started)
+	res := result{attempt: l.attemptRecord(it, started, out, took), reason: out.code, retryAfter: out.retryAfter}
+	res.verdict = verdictOf(out)
+	e.observe(l, it, res, started.Add(took))
+	return res
+}
+
+func verdictOf(out outcome) verdict {
+	switch out.code {
+	case "ok":
+		return delivered
+	case "gone":
+		return gone
+	default:
+		return failed
+	}
+}
+
+func (e *Engine) post(ctx context.Context, ep *Endpoint, it *item, at time.Time) outcome {
+	req := ep.request(ctx, it, at)
+	resp, err := e.deps.Client.Do(req)
+	if err != nil {
+		return e.failure(err)
+	}
+	defer resp.Body.Close()
+	// An answer that is read to its end keeps the connection; a longer one costs the sender its connection, not us memory.
+	if _, err := io.CopyN(io.Discard, resp.Body, maxResponse+1); err != nil && err != io.EOF && resp.StatusCode/100 != 2 {
+		return e.failure(err)
+	}
+	return answer(resp)
+}
+
+func answer(resp *http.Response) outcome {
+	out := outcome{status: resp.StatusCode}
+	switch {
+	case resp.StatusCode >= 200 && resp.StatusCode < 300:
+		out.code = "ok"
+	case resp.StatusCode == http.StatusGone:
+		out.code = "gone"
+	default:
+		out.code = "http_" + strconv.Itoa(resp.StatusCode)
+		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
+			out.retryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
+		}
+	}
+	return out
+}
+
+// retryAfter reads a Retry-After header: seconds, or an HTTP date.
+func retryAfter(h string, now time.Time) time.Duration {
+	if h == "" {
+		return 0
+	}
+	d := time.Duration(0)
+	if s, err := strconv.ParseUint(h, 10, 32); err == nil {
+		d = time.Duration(s) * time.Second
+	} else if t, err := http.ParseTime(h); err == nil {
+		d = t.Sub(now)
+	}
+	return min(max(d, 0), maxRetryAfter)
+}
+
+// failure names what went wrong without an answer.
+func (e *Engine) failure(err error) outcome {
+	if e.sendCtx.Err() != nil {
+		return outcome{code: "aborted"}
+	}
+	return outcome{code: failureCode(err), err: err.Error()}
+}
+
+func failureCode(err error) string {
+	if errors.Is(err, ErrEgressBlocked) || errors.Is(err, ErrEgressURL) {
+		return "egress"
+	}
+	if isTimeout(err) {
+		return "timeout"
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return "dns"
+	}
+	if isTLS(err) {
+		return "tls"
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "reset"
+	default:
+		return "network"
+	}
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || ok && t.Timeout()
+}
+
+func isTLS(err error) bool {
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	_, verify := errors.AsType[*tls.CertificateVerificationError](err)
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	_, alert := errors.AsType[tls.AlertError](err)
+	return record || verify || unknown || alert
+}
+
+// request makes the signed request of one attempt. The signature is of this attempt's time; the id is the event's.
+func (ep *Endpoint) request(ctx context.Context, it *item, at time.Time) *http.Request {
+	ts := at.Unix()
+	sig := ep.signer.AppendSignature(make([]byte, 0, 64), it.id, ts, it.body)
+	req := &http.Request{
+		Method: http.MethodPost, URL: ep.url, Host: ep.url.Host,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{
+			"Content-Type":      {"application/json"},
+			"User-Agent":        {ep.userAgent},
+			"Webhook-Id":        {it.id},
+			"Webhook-Timestamp": {strconv.FormatInt(ts, 10)},
+			"Webhook-Signature": {string(sig)},
+			"Rowhook-Attempt":   {strconv.FormatUint(uint64(it.attempts)+1, 10)},
+			"Rowhook-Seq":       {strconv.FormatUint(it.ref.Seq, 10)},
+		},
+		ContentLength: int64(len(it.body)),
+		Body:          io.NopCloser(bytes.NewReader(it.body)),
+	}
+	// net/http repeats a request on a fresh connection when an idle one turns out closed before anything was sent.
+	body := it.body
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	return req.WithContext(ctx)
+}
+
+func (l *lane) sendRecord(it *item, at time.Time) Send {
+	return Send{
+		Source: l.engine.opts.Source, Endpoint: l.ep.Name, Seq: it.ref.Seq, Type: it.ref.Type, EventID: it.id,
+		Epoch: l.engine.epoch(l.slot), Attempt: it.attempts + 1, TimeUS: at.UnixMicro(),
+	}
+}
+
+func (l *lane) attemptRecord(it *item, started time.Time, out outcome, took time.Duration) *Attempt {
+	a := &Attempt{
+		Source: l.engine.opts.Source, Endpoint: l.ep.Name, Seq: it.ref.Seq, Type: it.ref.Type, EventID: it.id,
+		Attempt: it.attempts + 1, Epoch: l.engine.epoch(l.slot),
+		StartedUS: started.UnixMicro(), DurationUS: took.Microseconds(),
+		Status: out.status, Outcome: out.code, Error: out.err,
+	}
+	if it.body != nil {
+		a.BodySHA256 = sha256.Sum256(it.body)
+	}
+	if it.attempts > 0 || it.probe {
+		a.Cause = "retry"
+	}
+	return a
+}
+
+// errNoEvent says that the types of today make no such event of the change.
+var errNoEvent = errors.New("the types make no such event any more")
+
+// render reads an event back from the log into the item.
+func (e *Engine) render(ctx context.Context, it *item) error {
+	found := false
+	err := e.eventsAt(ctx, it.ref.Seq, func(ev *event.Event) error {
+		if ev.Type != it.ref.Type {
+			return nil
+		}
+		b := body{}
+		if err := b.render(ev); err != nil {
+			return fmt.Errorf("render event %s: %w", it.id, err)
+		}
+		it.body, found = b.bytes, true
+		return nil
+	})
+	if err == nil && !found {
+		return errNoEvent
+	}
+	return err
+}
