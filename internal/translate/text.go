@@ -13,20 +13,16 @@ const hexDigits = "0123456789abcdef"
 
 // appendString appends s as a JSON string.
 func appendString(p []byte, s string) ([]byte, error) {
-	plain := true
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			plain = false
-			break
-		}
-	}
 	p = append(p, '"')
-	if plain {
-		return append(append(p, s...), '"'), nil
+	start := len(p)
+	p = append(p, s...)
+	if plainPrefix(p[start:]) == len(s) {
+		return append(p, '"'), nil
 	}
 	if !utf8.ValidString(s) {
 		return nil, errNotUTF8
 	}
+	p = p[:start]
 	for i := 0; i < len(s); i++ {
 		p = appendEscaped(p, s[i])
 	}
@@ -64,22 +60,34 @@ func appendText(p, b []byte) ([]byte, error) {
 
 // plainPrefix returns how many leading bytes are ASCII and stand for themselves in a JSON string.
 func plainPrefix(b []byte) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	i := 0
 	for ; i+8 <= len(b); i += 8 {
-		w := binary.LittleEndian.Uint64(b[i:])
-		quote, slash := w^(ones*'"'), w^(ones*'\\')
-		// Each term sets the high bit of a byte that is below a space, a quote or a backslash; w itself of one beyond ASCII.
-		if (w|(w-ones*' ')|(quote-ones)|(slash-ones))&highs != 0 {
-			break
+		if special(binary.LittleEndian.Uint64(b[i:])) {
+			return i + plainBytes(b[i:])
 		}
 	}
-	for ; i < len(b); i++ {
-		if c := b[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+	// The last word overlaps the one before it.
+	if i < len(b) && len(b) >= 8 && !special(binary.LittleEndian.Uint64(b[len(b)-8:])) {
+		return len(b)
+	}
+	return i + plainBytes(b[i:])
+}
+
+// special reports whether one of the eight bytes is below a space, a quote, a backslash, or beyond ASCII.
+func special(w uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, slash := w^(ones*'"'), w^(ones*'\\')
+	// A subtraction sets the high bit of the byte it borrows for.
+	return (w|(w-ones*' ')|(quote-ones)|(slash-ones))&highs != 0
+}
+
+func plainBytes(b []byte) int {
+	for i, c := range b {
+		if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
 			return i
 		}
 	}
-	return i
+	return len(b)
 }
 
 func appendEscaped(p []byte, c byte) []byte {

@@ -89,15 +89,24 @@ func appendFloat(p []byte, f float64, bits int) ([]byte, error) {
 // appendTimestamp turns "2026-01-31 13:37:00.000" into "2026-01-31T13:37:00.000Z".
 func appendTimestamp(p, b []byte) ([]byte, error) {
 	const day = len("2026-01-31")
-	if len(b) <= day || b[day] != ' ' || bytes.HasPrefix(b, []byte("0000-00-00")) {
+	if !isTimestamp(b) || bytes.HasPrefix(b, []byte("0000-00-00")) {
 		return appendText(p, b)
 	}
-	start := len(p)
-	p, err := appendText(p, b)
-	if err != nil {
-		return nil, err
+	p = append(append(p, '"'), b[:day]...)
+	p = append(append(p, 'T'), b[day+1:]...)
+	return append(p, 'Z', '"'), nil
+}
+
+// isTimestamp reports whether b is laid out like a timestamp of the server.
+func isTimestamp(b []byte) bool {
+	const layout = "0000-00-00 00:00:00.000000"
+	if len(b) < len("2026-01-31 13:37:00") || len(b) > len(layout) {
+		return false
 	}
-	p[start+1+day] = 'T'
-	p[len(p)-1] = 'Z' // in place of the closing quote
-	return append(p, '"'), nil
+	for i, c := range b {
+		if l := layout[i]; c != l && (l != '0' || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
 }
