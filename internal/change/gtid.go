@@ -142,7 +142,7 @@ func (s *GTIDSet) parsePart(part string) error {
 	src := gtidSource{uuid: uuid}
 	for _, f := range fields[1:] {
 		// A tag starts with a letter or an underscore, an interval with a digit.
-		if f != "" && (f[0] < '0' || f[0] > '9') {
+		if f != "" && (f[0] == '_' || f[0]|0x20 >= 'a' && f[0]|0x20 <= 'z') {
 			src.tag = strings.ToLower(f)
 			continue
 		}

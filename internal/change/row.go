@@ -78,7 +78,7 @@ func (r Row) Values(dst []Value) ([]Value, error) {
 			i++
 		}
 		// Fields come in the order of the columns; one that no column names belongs to no reader.
-		if i < len(dst) && r.Table.Columns[i].Number == uint32(num) {
+		if i < len(dst) && r.Table.Columns[i].Number == uint32(num) && dst[i].State != Absent {
 			dst[i].State, dst[i].num, dst[i].bytes = Set, v.num, v.bytes
 		}
 	}
