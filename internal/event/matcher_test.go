@@ -1,6 +1,8 @@
 package event_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -332,6 +334,57 @@ func TestAlteredTableIsResolvedAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+		}
+	}
+}
+
+func TestEachStopsAtTheFirstErrorOfItsCaller(t *testing.T) {
+	t.Parallel()
+	set := compile(t, "types:\n  a:\n    table: app.*\n    data: [row_id]\n  b:\n    table: app.*\n    data: [row_id]\n")
+	c := changetest.Changes(t, "shop", 1, changetest.Tx{Changes: []changetest.Change{{Op: change.Insert, Table: sheets(), After: changetest.Row{1, 2, "o", "v", 0, "1.00"}}}})[0]
+	stop, calls := errors.New("stop"), 0
+	if err := set.NewMatcher().Each("shop", 1, c, func(*event.Event) error { calls++; return stop }); !errors.Is(err, stop) || calls != 1 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+}
+
+func TestMalformedRowIsAnError(t *testing.T) {
+	t.Parallel()
+	set := compile(t, "types:\n  a:\n    table: app.t\n    data: [s]\n")
+	tbl := changetest.Table("app", "t", nil, changetest.Column("s", change.Text, "text"))
+	block := changetest.Block(t, "shop", 1, changetest.Tx{Changes: []changetest.Change{{Op: change.Insert, Table: tbl, After: changetest.Row{"needle"}}}})
+	// The length of the value now reaches beyond the row.
+	block[bytes.Index(block, []byte("needle"))-1] = 100
+	blk, err := change.Parse(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := set.NewMatcher()
+	err = blk.Each(func(c *change.Change) error {
+		return m.Each("shop", 1, c, func(*event.Event) error { t.Error("an event of a malformed row"); return nil })
+	})
+	if !errors.Is(err, change.ErrMalformed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMatchingAllocatesTheIDAlone(t *testing.T) {
+	set := compile(t, sheetType)
+	plain := compile(t, "types:\n  a:\n    table: app.*\n    data: [row_id, value]\n    subject: s/{sheet_id}\n    tenant: '{org_id}'\n")
+	tbl := sheets()
+	row := changetest.Row{42, 7, "acme", "a", 0, "1.00"}
+	c := changetest.Changes(t, "shop", 1, changetest.Tx{Changes: []changetest.Change{{Op: change.Insert, Table: tbl, After: row}}})[0]
+	for name, tc := range map[string]struct {
+		set  *event.Set
+		want float64
+	}{"without an expression": {plain, 1}, "nobody wants it": {compile(t, "types:\n  a:\n    table: x.y\n    data: [row_id]\n"), 0}, "with an expression": {set, 4}} {
+		m := tc.set.NewMatcher()
+		if n := testing.AllocsPerRun(100, func() {
+			if err := m.Each("shop", 1, c, func(*event.Event) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}); n > tc.want {
+			t.Errorf("%s: %v allocations, want at most %v", name, n, tc.want)
 		}
 	}
 }
