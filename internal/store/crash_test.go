@@ -35,6 +35,8 @@ func runChild(mode, dir string) error {
 		select {}
 	case "commit":
 		return commitForEver(ctx, s)
+	case "journal":
+		return journalForEver(ctx, s, dir)
 	}
 	return fmt.Errorf("no mode %q", mode)
 }
@@ -63,6 +65,35 @@ func commitForEver(ctx context.Context, s *Store) error {
 			return err
 		}
 		fmt.Println("committed", n)
+	}
+}
+
+// journalForEver journals send after send and records the attempts of the odd ones.
+func journalForEver(ctx context.Context, s *Store, dir string) error {
+	claims, err := s.Claim(ctx, "child", []int{deliver.SlotOf(testEndpoint)}, time.Hour)
+	if err != nil {
+		return err
+	}
+	j, err := OpenJournal(dir)
+	if err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		mark, err := j.Append(send(n))
+		if err != nil {
+			return err
+		}
+		if n%2 == 1 {
+			a := attempt(testEndpoint, n, send(n).Epoch)
+			w := deliver.SlotWrite{Slot: claims[0].Slot, Epoch: claims[0].Epoch, Attempts: []deliver.Attempt{a}}
+			if err := s.Commit(ctx, deliver.Batch{Source: testSource, Slots: []deliver.SlotWrite{w}}); err != nil {
+				return err
+			}
+			if err := j.Settle(mark, 1); err != nil {
+				return err
+			}
+		}
+		fmt.Println("journaled", n)
 	}
 }
 
