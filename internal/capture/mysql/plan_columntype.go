@@ -11,12 +11,20 @@ import (
 // was written with.
 func columnType(c *mappedColumn, now string, flavor change.Flavor) string {
 	word := baseWord(now)
+	if c.isMariaDBJSON(word, flavor) {
+		return now
+	}
 	for _, w := range typeWords(c.typ) {
 		if w == word && (!isNumeric(c) || c.typ == typeYear || c.unsigned == strings.Contains(now, "unsigned")) {
 			return now
 		}
 	}
 	return c.describe(flavor)
+}
+
+// isMariaDBJSON reports whether the column is what JSON means to MariaDB: a LONGTEXT.
+func (c *mappedColumn) isMariaDBJSON(word string, flavor change.Flavor) bool {
+	return word == "json" && flavor == change.MariaDB && c.typ == typeBlob && c.meta[0] == 4
 }
 
 // typeWords lists the words that information_schema uses for a type of the binlog.
@@ -27,7 +35,7 @@ func typeWords(typ byte) []string {
 	case typeVarchar, typeVarString:
 		return []string{"varchar", "varbinary"}
 	case typeBlob:
-		return []string{"tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob", "json"}
+		return []string{"tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob"}
 	case typeGeometry:
 		return []string{"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geomcollection", "geometrycollection"}
 	}

@@ -262,6 +262,8 @@ func (m *tableMap) hasCharset(c *mappedColumn) bool {
 		return true
 	case typeGeometry, typeBlobCompressed, typeVarcharCompressed:
 		return m.flavor == change.MariaDB
+	case typeVector:
+		return m.flavor == change.MySQL
 	}
 	return false
 }

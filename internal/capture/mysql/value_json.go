@@ -37,9 +37,9 @@ const jsonBase64Line = 57
 // jsonMaxDepth is the depth of nesting that MySQL allows.
 const jsonMaxDepth = 100
 
-// jsonText renders MySQL's binary JSON as the server prints it.
+// jsonText renders MySQL's binary JSON as the server prints it. The output goes from call to call by value: a slice that is kept
+// in the struct would pass the garbage collector's write barrier with each append.
 type jsonText struct {
-	p []byte
 	// budget is how many bytes of the document may still be read. Parts of a document do not overlap, so all of them together are not
 	// longer than it; a forged one, whose offsets point back to itself, runs out.
 	budget int
@@ -51,61 +51,64 @@ func (t *jsonText) append(p, doc []byte) ([]byte, bool) {
 		// What a NOT NULL column without a default holds after an INSERT IGNORE; the server prints it so.
 		return append(p, "null"...), true
 	}
-	t.p, t.budget = p, len(doc)
-	ok := t.value(doc[0], doc[1:], 0)
-	p, t.p = t.p, nil
-	return p, ok
+	t.budget = len(doc)
+	return t.value(p, doc[0], doc[1:], 0)
 }
 
-// spend takes n bytes, and one for the type, off the budget.
+// spend takes n bytes off the budget.
 func (t *jsonText) spend(n int) bool {
 	t.budget -= n
 	return t.budget >= 0
 }
 
 // value renders a value that begins at b.
-func (t *jsonText) value(typ byte, b []byte, depth int) bool {
+func (t *jsonText) value(p []byte, typ byte, b []byte, depth int) ([]byte, bool) {
 	switch typ {
 	case jsonSmallObject:
-		return t.container(b, 2, true, depth)
+		return t.container(p, b, 2, true, depth)
 	case jsonLargeObject:
-		return t.container(b, 4, true, depth)
+		return t.container(p, b, 4, true, depth)
 	case jsonSmallArray:
-		return t.container(b, 2, false, depth)
+		return t.container(p, b, 2, false, depth)
 	case jsonLargeArray:
-		return t.container(b, 4, false, depth)
+		return t.container(p, b, 4, false, depth)
 	case jsonString:
 		v, ok := t.counted(b)
-		return ok && t.quote(v)
+		if !ok {
+			return p, false
+		}
+		return appendJSONString(p, v)
 	case jsonOpaque:
-		return t.opaque(b)
+		return t.opaque(p, b)
 	default:
-		return t.scalar(typ, b)
+		n := jsonScalarSize(typ)
+		if n == 0 || n > len(b) || !t.spend(n) {
+			return p, false
+		}
+		return appendJSONScalar(p, typ, b)
 	}
 }
 
-func (t *jsonText) scalar(typ byte, b []byte) bool {
-	n := jsonScalarSize(typ)
-	if n == 0 || n > len(b) || !t.spend(n) {
-		return false
-	}
+// appendJSONScalar appends a number or a literal; b must have its size.
+func appendJSONScalar(p []byte, typ byte, b []byte) ([]byte, bool) {
 	switch typ {
 	case jsonLiteral:
-		return t.literal(b[0])
+		return appendJSONLiteral(p, b[0])
 	case jsonInt16:
-		t.p = strconv.AppendInt(t.p, int64(int16(binary.LittleEndian.Uint16(b))), 10)
+		return strconv.AppendInt(p, int64(int16(binary.LittleEndian.Uint16(b))), 10), true
+	case jsonUint16:
+		return strconv.AppendUint(p, uint64(binary.LittleEndian.Uint16(b)), 10), true
 	case jsonInt32:
-		t.p = strconv.AppendInt(t.p, int64(int32(binary.LittleEndian.Uint32(b))), 10)
+		return strconv.AppendInt(p, int64(int32(binary.LittleEndian.Uint32(b))), 10), true
+	case jsonUint32:
+		return strconv.AppendUint(p, uint64(binary.LittleEndian.Uint32(b)), 10), true
 	case jsonInt64:
-		t.p = strconv.AppendInt(t.p, int64(binary.LittleEndian.Uint64(b)), 10)
-	case jsonDouble:
-		var ok bool
-		t.p, ok = appendJSONDouble(t.p, binary.LittleEndian.Uint64(b))
-		return ok
+		return strconv.AppendInt(p, int64(binary.LittleEndian.Uint64(b)), 10), true
+	case jsonUint64:
+		return strconv.AppendUint(p, binary.LittleEndian.Uint64(b), 10), true
 	default:
-		t.p = strconv.AppendUint(t.p, littleEndian(b[:n]), 10)
+		return appendJSONDouble(p, binary.LittleEndian.Uint64(b))
 	}
-	return true
 }
 
 func jsonScalarSize(typ byte) int {
@@ -123,75 +126,75 @@ func jsonScalarSize(typ byte) int {
 	}
 }
 
-func (t *jsonText) literal(b byte) bool {
+func appendJSONLiteral(p []byte, b byte) ([]byte, bool) {
 	switch b {
 	case jsonNull:
-		t.p = append(t.p, "null"...)
+		return append(p, "null"...), true
 	case jsonTrue:
-		t.p = append(t.p, "true"...)
+		return append(p, "true"...), true
 	case jsonFalse:
-		t.p = append(t.p, "false"...)
+		return append(p, "false"...), true
 	default:
-		return false
+		return p, false
 	}
-	return true
 }
 
 // container renders an object or an array. It begins with the number of its elements and its size; then come, for an object, offset
 // and length of each key, and for both, type and offset of each value, or the value itself where it fits. Offsets count from b.
-func (t *jsonText) container(b []byte, width int, object bool, depth int) bool {
+func (t *jsonText) container(p, b []byte, width int, object bool, depth int) ([]byte, bool) {
 	if depth >= jsonMaxDepth || len(b) < 2*width {
-		return false
+		return p, false
 	}
 	count, size := jsonOffset(b, width), jsonOffset(b[width:], width)
-	keyEntry, valueEntry := 0, 1+width
+	keyEntry, open, end := 0, byte('['), byte(']')
 	if object {
-		keyEntry = width + 2
+		keyEntry, open, end = width+2, '{', '}'
 	}
+	valueEntry := 1 + width
 	if size > len(b) || size < 2*width || count > (size-2*width)/(keyEntry+valueEntry) || !t.spend(2*width+count*(keyEntry+valueEntry)) {
-		return false
+		return p, false
 	}
 	b = b[:size]
-	brackets := "[]"
-	if object {
-		brackets = "{}"
-	}
-	t.p = append(t.p, brackets[0])
-	values := 2*width + count*keyEntry
+	p = append(p, open)
+	key, value, ok := 2*width, 2*width+count*keyEntry, true
 	for i := range count {
 		if i > 0 {
-			t.p = append(t.p, ", "...)
+			p = append(p, ", "...)
 		}
-		if object && !t.key(b, 2*width+i*keyEntry, width) {
-			return false
+		if object {
+			if p, ok = t.key(p, b, key, width); !ok {
+				return p, false
+			}
+			key += keyEntry
 		}
-		if !t.element(b, values+i*valueEntry, width, depth+1) {
-			return false
+		if p, ok = t.element(p, b, value, width, depth+1); !ok {
+			return p, false
 		}
+		value += valueEntry
 	}
-	t.p = append(t.p, brackets[1])
-	return true
+	return append(p, end), true
 }
 
-func (t *jsonText) key(b []byte, entry, width int) bool {
+func (t *jsonText) key(p, b []byte, entry, width int) ([]byte, bool) {
 	at, n := jsonOffset(b[entry:], width), int(binary.LittleEndian.Uint16(b[entry+width:]))
-	if at > len(b) || n > len(b)-at || !t.spend(n) || !t.quote(b[at:at+n]) {
-		return false
+	if at > len(b) || n > len(b)-at || !t.spend(n) {
+		return p, false
 	}
-	t.p = append(t.p, ": "...)
-	return true
+	p, ok := appendJSONString(p, b[at:at+n])
+	return append(p, ": "...), ok
 }
 
 // element renders the value whose entry stands at b[entry:].
-func (t *jsonText) element(b []byte, entry, width, depth int) bool {
+func (t *jsonText) element(p, b []byte, entry, width, depth int) ([]byte, bool) {
 	typ, v := b[entry], b[entry+1:entry+1+width]
 	if n := jsonScalarSize(typ); n != 0 && n <= width {
-		// A literal takes two bytes too, of which the second is not used.
-		t.budget += n // the entry is paid for already
-		return t.scalar(typ, v)
+		return appendJSONScalar(p, typ, v) // the entry is paid for already
 	}
 	at := jsonOffset(v, width)
-	return at <= len(b) && t.value(typ, b[at:], depth)
+	if at > len(b) {
+		return p, false
+	}
+	return t.value(p, typ, b[at:], depth)
 }
 
 func jsonOffset(b []byte, width int) int {
@@ -210,23 +213,38 @@ func (t *jsonText) counted(b []byte) ([]byte, bool) {
 	return b[n : n+int(size)], true
 }
 
-// jsonEscapes has a letter for the characters that are escaped with one, and u for the others.
-var jsonEscapes = [256]byte{
-	0: 'u', 1: 'u', 2: 'u', 3: 'u', 4: 'u', 5: 'u', 6: 'u', 7: 'u', '\b': 'b', '\t': 't', '\n': 'n', 11: 'u', '\f': 'f', '\r': 'r', 14: 'u', 15: 'u',
-	16: 'u', 17: 'u', 18: 'u', 19: 'u', 20: 'u', 21: 'u', 22: 'u', 23: 'u', 24: 'u', 25: 'u', 26: 'u', 27: 'u', 28: 'u', 29: 'u', 30: 'u', 31: 'u',
-	'"': '"', '\\': '\\',
+// jsonNotASCII marks the bytes of longer characters in jsonEscapes.
+const jsonNotASCII = 1
+
+// jsonEscapes has a letter for the characters that are escaped with one, u for the other control characters, and 0 for what stands
+// for itself.
+var jsonEscapes = newJSONEscapes()
+
+func newJSONEscapes() (table [256]byte) {
+	for c := range 0x20 {
+		table[c] = 'u'
+	}
+	for c := 0x80; c < 0x100; c++ {
+		table[c] = jsonNotASCII
+	}
+	for i := range len(`btnfr`) {
+		table["\b\t\n\f\r"[i]] = "btnfr"[i]
+	}
+	table['"'], table['\\'] = '"', '\\'
+	return table
 }
 
-// quote appends v as a JSON string, and reports whether it is valid UTF-8.
-func (t *jsonText) quote(v []byte) bool {
-	if !utf8.Valid(v) {
-		return false
-	}
-	p := append(t.p, '"')
-	done := 0
+// appendJSONString appends v in quotes, and reports whether it is valid UTF-8.
+func appendJSONString(p, v []byte) ([]byte, bool) {
+	p = append(p, '"')
+	done, ascii := 0, true
 	for i, c := range v {
 		esc := jsonEscapes[c]
 		if esc == 0 {
+			continue
+		}
+		if esc == jsonNotASCII {
+			ascii = false
 			continue
 		}
 		p = append(append(p, v[done:i]...), '\\', esc)
@@ -235,56 +253,51 @@ func (t *jsonText) quote(v []byte) bool {
 		}
 		done = i + 1
 	}
-	p = append(p, v[done:]...)
-	t.p = append(p, '"')
-	return true
+	p = append(append(p, v[done:]...), '"')
+	return p, ascii || utf8.Valid(v)
 }
 
 // opaque renders a value of one of MySQL's own types: type, length, bytes.
-func (t *jsonText) opaque(b []byte) bool {
+func (t *jsonText) opaque(p, b []byte) ([]byte, bool) {
 	if len(b) < 1 || !t.spend(1) {
-		return false
+		return p, false
 	}
 	typ := b[0]
 	v, ok := t.counted(b[1:])
 	if !ok {
-		return false
+		return p, false
 	}
 	switch typ {
 	case typeNewDecimal:
-		return t.decimal(v)
+		return appendJSONDecimal(p, v)
 	case typeDate, typeNewDate, typeTime, typeDatetime, typeTimestamp:
-		return t.moment(typ, v)
-	default:
-		t.p = append(t.p, `"base64:type`...)
-		t.p = append(strconv.AppendUint(t.p, uint64(typ), 10), ':')
-		for len(v) > jsonBase64Line {
-			t.p = append(base64.StdEncoding.AppendEncode(t.p, v[:jsonBase64Line]), `\n`...)
-			v = v[jsonBase64Line:]
-		}
-		t.p = append(base64.StdEncoding.AppendEncode(t.p, v), '"')
-		return true
+		return appendJSONMoment(p, typ, v)
 	}
+	p = append(p, `"base64:type`...)
+	p = append(strconv.AppendUint(p, uint64(typ), 10), ':')
+	for len(v) > jsonBase64Line {
+		p = append(base64.StdEncoding.AppendEncode(p, v[:jsonBase64Line]), `\n`...)
+		v = v[jsonBase64Line:]
+	}
+	return append(base64.StdEncoding.AppendEncode(p, v), '"'), true
 }
 
-// decimal renders a DECIMAL, which has its precision and scale before it.
-func (t *jsonText) decimal(v []byte) bool {
+// appendJSONDecimal appends a DECIMAL, which has its precision and scale before it.
+func appendJSONDecimal(p, v []byte) ([]byte, bool) {
 	if len(v) < 3 {
-		return false
+		return p, false
 	}
 	precision, scale, v := int(v[0]), int(v[1]), v[2:]
 	if precision > maxDecimalDigits || scale > precision || scale > maxDecimalScale || len(v) != decimalSize(precision-scale)+decimalSize(scale) {
-		return false
+		return p, false
 	}
-	p, ok := appendDecimal(t.p, v, precision-scale, scale)
-	t.p = p
-	return ok
+	return appendDecimal(p, v, precision-scale, scale)
 }
 
-// moment renders a temporal value: its parts in 40 bits, microseconds in 24.
-func (t *jsonText) moment(typ byte, v []byte) bool {
+// appendJSONMoment appends a temporal value: its parts in 40 bits, microseconds in 24.
+func appendJSONMoment(p []byte, typ byte, v []byte) ([]byte, bool) {
 	if len(v) != 8 {
-		return false
+		return p, false
 	}
 	packed := int64(binary.LittleEndian.Uint64(v))
 	negative := packed < 0
@@ -298,17 +311,16 @@ func (t *jsonText) moment(typ byte, v []byte) bool {
 	}
 	m.negative, m.frac = negative, uint32(packed&(1<<24-1))
 	if !m.valid() || packed < 0 || m.hour > 838 || typ != typeTime && (m.hour > 23 || negative) {
-		return false
+		return p, false
 	}
-	t.p = append(t.p, '"')
+	p = append(p, '"')
 	switch typ {
 	case typeDate, typeNewDate:
-		t.p = m.appendDate(t.p)
+		p = m.appendDate(p)
 	case typeTime:
-		t.p = m.appendTime(t.p, maxFraction)
+		p = m.appendTime(p, maxFraction)
 	default:
-		t.p = m.appendDatetime(t.p, maxFraction)
+		p = m.appendDatetime(p, maxFraction)
 	}
-	t.p = append(t.p, '"')
-	return true
+	return append(p, '"'), true
 }

@@ -30,7 +30,7 @@ func (rc *rowColumn) planString(c *mappedColumn, now string, flavor change.Flavo
 	if word != "" && !plainType(word) {
 		return 0, fmt.Sprintf("type %s is not supported", now)
 	}
-	return rc.planText(c, word == "json", flavor)
+	return rc.planText(c, c.isMariaDBJSON(word, flavor), flavor)
 }
 
 // plainType reports whether the word of a COLUMN_TYPE is a type that the binlog tells apart from others: then a different one there

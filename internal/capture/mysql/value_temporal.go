@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -94,8 +95,8 @@ func time2(v []byte) moment {
 }
 
 func datetime2(v []byte) moment {
-	packed := bigEndian(v[:datetimeSize]) - datetimeOffset
-	m := unpackDatetime(packed)
+	packed := uint64(v[0])<<32 | uint64(binary.BigEndian.Uint32(v[1:datetimeSize]))
+	m := unpackDatetime(packed - datetimeOffset)
 	m.frac = fraction(v[datetimeSize:])
 	return m
 }
