@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rowhook/rowhook/e2e/receiver"
+	"github.com/rowhook/rowhook/internal/dbserver"
+	"github.com/rowhook/rowhook/internal/dbserver/dbservertest"
+)
+
+// Under load the process is killed at random moments, from its first milliseconds on, and started again.
+func TestKillNine(t *testing.T) {
+	t.Parallel()
+	kills := number(t, "ROWHOOK_KILLS", 20)
+	dbservertest.Each(t, func(t *testing.T, srv *dbserver.Server) {
+		s := newSite(t, srv, usualEndpoints()...)
+		s.attach()
+		s.load.start(t)
+		s.killAtRandom(kills)
+		s.finish()
+		s.drained(2 * time.Minute)
+		s.judge()
+	})
+}
+
+// The same while the receivers fail, hang, break connections and ask for patience.
+func TestKillNineWithBadReceiver(t *testing.T) {
+	t.Parallel()
+	kills := number(t, "ROWHOOK_KILLS", 6)
+	dbservertest.Each(t, func(t *testing.T, srv *dbserver.Server) {
+		endpoints := usualEndpoints()
+		for i := range endpoints {
+			endpoints[i].extra = "timeout: 2s"
+		}
+		s := newSite(t, srv, endpoints...)
+		s.load.rate = 400
+		s.config = "delivery: {retry: [" + repeated("50ms", 32) + "]}\n"
+		for _, e := range endpoints {
+			s.receiver.Behave("/"+e.name, receiver.Sometimes(s.load.seed, 0.04,
+				receiver.Behaviour{Status: 500},
+				receiver.Behaviour{Status: 429, RetryAfter: "0"},
+				receiver.Behaviour{Status: 302, Location: s.receiver.URL("elsewhere")},
+				receiver.Behaviour{Close: true},
+				receiver.Behaviour{Delay: 100 * time.Millisecond},
+				receiver.Behaviour{Hang: true},
+			))
+		}
+		s.attach()
+		s.load.start(t)
+		s.killAtRandom(kills)
+		s.finish()
+		s.drained(2 * time.Minute)
+		s.judge()
+		if c := s.receiver.Counts("/elsewhere"); c.Requests+c.Refused > 0 {
+			t.Errorf("a redirect was followed: %+v", c)
+		}
+	})
+}
+
+// TestSoakKillNine is TestKillNine with 200 kills.
+func TestSoakKillNine(t *testing.T) {
+	t.Parallel()
+	kills := number(t, "ROWHOOK_KILLS", 200)
+	dbservertest.Each(t, func(t *testing.T, srv *dbserver.Server) {
+		s := newSite(t, srv, usualEndpoints()...)
+		s.attach()
+		s.load.start(t)
+		s.killAtRandom(kills)
+		s.finish()
+		s.drained(5 * time.Minute)
+		s.judge()
+	})
+}
+
+// killAtRandom kills and restarts Rowhook so many times. A third of the runs are killed within their first moments, where they read
+// what the one before left behind.
+func (s *site) killAtRandom(kills int) {
+	s.t.Helper()
+	random := rand.New(rand.NewPCG(s.load.seed, 1<<32))
+	for range kills {
+		life := time.Duration(random.Int64N(int64(1500 * time.Millisecond)))
+		if random.IntN(3) == 0 {
+			life /= 8
+		}
+		select {
+		case <-time.After(life):
+		case <-s.daemon.done:
+		}
+		s.daemon.mustRun()
+		s.kill()
+		s.start()
+	}
+}
+
+// repeated is a list of n equal values.
+func repeated(value string, n int) string {
+	text := value
+	for range n - 1 {
+		text += ", " + value
+	}
+	return text
+}
+
+// soak holds that a soak test was asked for: it takes room and time that nobody expects.
+func soak(t *testing.T) {
+	t.Helper()
+	if on, _ := strconv.ParseBool(os.Getenv("ROWHOOK_SOAK")); !on {
+		t.Fatal("this test takes long and needs much room: run it with `make soak`, or set ROWHOOK_SOAK=1")
+	}
+}
