@@ -335,15 +335,12 @@ func TestLoadFiles(t *testing.T) {
 func TestDeepNesting(t *testing.T) {
 	t.Parallel()
 	for _, one := range []string{"[", "[a, ", "{a: ", "- ", "? ", "&a ", "!a ", "a: [", "- - ", `["]", `} {
-		src := []byte("data_dir: " + strings.Repeat(one, 50_000))
-		began := time.Now()
+		src := []byte("data_dir: " + strings.Repeat(one, 1000))
 		r := newReader("rowhook.yaml", src, environment)
 		r.config(src)
-		if len(r.errs) == 0 {
-			t.Errorf("%q nested 50,000 times is no error", one)
-		}
-		if took := time.Since(began); took > 10*time.Second {
-			t.Errorf("%q nested 50,000 times took %v", one, took)
+		// Without the limit the parser's time grows with the square of it.
+		if len(r.errs) != 1 || !strings.Contains(r.errs[0].Message, "nested") {
+			t.Errorf("%q nested 1000 times: %v", one, r.errs)
 		}
 	}
 }

@@ -85,8 +85,6 @@ func tooDeep(tokens token.Tokens) *token.Token {
 			flow = max(0, flow-1)
 		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType, token.AliasType:
 			onLine++
-		case token.StringType, token.SingleQuoteType, token.DoubleQuoteType:
-			onLine = 0
 		}
 		if flow > maxNesting || onLine > maxNesting {
 			return t
