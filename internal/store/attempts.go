@@ -38,7 +38,7 @@ func (s *Store) attempts(ctx context.Context, doing, where string, args ...any) 
 	return out, nil
 }
 
-// CountAttempts counts all recorded attempts by outcome. It reads the whole table, about a second for three million.
+// CountAttempts counts all recorded attempts by outcome. It reads the whole table.
 func (s *Store) CountAttempts(ctx context.Context) (map[string]uint64, error) {
 	counts := map[string]uint64{}
 	err := s.query(ctx, "count attempts", `SELECT outcome, COUNT(*) FROM attempts GROUP BY outcome`, nil, func(rows *sql.Rows) error {
@@ -78,7 +78,7 @@ func (s *Store) MissingAttempts(ctx context.Context, sends []deliver.Send) ([]de
 }
 
 // Prune removes attempts that started before the given time, at most max of them, oldest records first, and returns how
-// many it removed. Fewer than max means that it is done for now. Deliveries wait while it runs: a thousand take a few milliseconds.
+// many it removed. Fewer than max means that it is done for now. Commits wait while it runs, so max should be some thousands.
 func (s *Store) Prune(ctx context.Context, before time.Time, max int) (int, error) {
 	var n int64
 	err := s.update(ctx, fmt.Sprintf("prune attempts before %s", before.UTC().Format(time.RFC3339)), func(tx *sql.Tx) error {

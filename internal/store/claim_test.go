@@ -18,7 +18,7 @@ import (
 // its own account; the store's rows are then compared with it.
 func TestClaimRace(t *testing.T) {
 	t.Parallel()
-	const workers, rounds = 64, 6
+	const workers, rounds = 64, 3
 	s := open(t, t.TempDir())
 	endpoints := []string{"a", "b", "c", "d"}
 	var slots []int

@@ -165,7 +165,7 @@ func TestKillInMidCommit(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var before uint64 // commits of the rounds before
-	for round := range 4 {
+	for round := range 3 {
 		p := start(t, "commit", dir)
 		var told uint64
 		// Another number of commits in each round; the kill falls somewhere into the next ones.

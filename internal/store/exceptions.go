@@ -102,7 +102,7 @@ type ExceptionCount struct {
 	Count    uint64
 }
 
-// CountExceptions counts the exceptions of a source by state and endpoint. It reads an index, about a tenth of a second for a million.
+// CountExceptions counts the exceptions of a source by state and endpoint. It reads an index of them all, never the exceptions themselves.
 func (s *Store) CountExceptions(ctx context.Context, source string) ([]ExceptionCount, error) {
 	var out []ExceptionCount
 	err := s.query(ctx, "count the exceptions of source "+source,

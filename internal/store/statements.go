@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// attemptRows is how many attempts one statement inserts: fifty cost little more than ten singles.
+// attemptRows is how many attempts one statement inserts. Fifty would be better but for the driver, which looks for each
+// argument of a statement among all of them.
 const attemptRows = 20
 
 const attemptColumns = `event_id, endpoint, source, seq, type, attempt, epoch, started_us, duration_us, status, outcome, cause, error, body_sha256`
@@ -27,6 +28,7 @@ type statements struct {
 
 func (st *statements) prepare(ctx context.Context, db *sql.DB) error {
 	row := "(" + strings.Repeat("?, ", attemptColumnCount-1) + "?)"
+	// ROLLBACK, because the whole batch goes anyway: it spares SQLite a journal for taking back half a statement.
 	insertAttempts := `INSERT OR ROLLBACK INTO attempts (` + attemptColumns + `) VALUES `
 	for _, p := range []struct {
 		stmt  **sql.Stmt

@@ -49,6 +49,9 @@ func Open(ctx context.Context, dir string, log *slog.Logger) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context) error {
+	if err := makePrivate(s.path); err != nil {
+		return err
+	}
 	var err error
 	if s.writer, err = sql.Open("sqlite", dsn(s.path, "_txlock=immediate", "cache_size(-16000)")); err != nil {
 		return err
@@ -69,6 +72,15 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	return s.endLeases(ctx)
+}
+
+// makePrivate makes the database, which holds row data, readable for its owner alone. SQLite gives its other files the same mode.
+func makePrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // dsn names the database and what every connection of a pool is set to.

@@ -44,8 +44,10 @@ func TestOpenFromEmptyAndAgain(t *testing.T) {
 	if info.Mode().Perm() != 0o700 {
 		t.Errorf("folder has mode %v", info.Mode())
 	}
-	if _, err := os.Stat(filepath.Join(dir, "rowhook.db")); err != nil {
-		t.Error(err)
+	for _, file := range []string{"rowhook.db", "rowhook.db-wal"} {
+		if info, err := os.Stat(filepath.Join(dir, file)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v %v", info, err)
+		}
 	}
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000"} {
 		for name, db := range map[string]*sql.DB{"writer": s.writer, "reader": s.reader} {
