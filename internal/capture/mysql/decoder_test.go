@@ -174,9 +174,10 @@ func TestInvalidTextStops(t *testing.T) {
 
 func TestCompressedEvents(t *testing.T) {
 	t.Parallel()
-	srv := dbservertest.Start(t, dbserver.Options{Kind: dbserver.MariaDB, Args: []string{"--log-bin-compress=ON", "--log-bin-compress-min-len=10"}})
+	srv := dbservertest.Start(t, dbserver.Options{Kind: dbserver.MariaDB, Args: []string{"--log-bin-compress=ON", "--log-bin-compress-min-len=10", "--mysql56-temporal-format=OFF"}})
 	schema, db := dbservertest.Database(t, srv)
 	c := connection(t, db)
+	oldTemporalTypes(t, srv)
 	must(t, c, "CREATE TABLE t (id INT PRIMARY KEY, a TEXT)")
 	events := record(t, srv, db, func() {
 		must(t, c, "INSERT INTO t VALUES (1, REPEAT('one ', 200)), (2, REPEAT('two ', 200))")
@@ -197,6 +198,55 @@ func TestCompressedEvents(t *testing.T) {
 	sameText(t, "before", got[2].before, map[string]string{"id": "1", "a": strings.Repeat("one ", 200)})
 	sameText(t, "after", got[2].after, map[string]string{"id": "1", "a": strings.Repeat("new ", 300)})
 	sameText(t, "deleted", got[4].before, map[string]string{"id": "1", "a": strings.Repeat("new ", 300)})
+}
+
+// oldTemporalTypes checks the types from before MariaDB 10.1.2: exact without fractions, refused with them.
+func oldTemporalTypes(t *testing.T, srv *dbserver.Server) {
+	t.Helper()
+	schema, db := dbservertest.Database(t, srv)
+	c := connection(t, db)
+	cases := []typeCase{
+		{name: "a", ddl: "TIME", kind: change.Time, edges: []string{"'838:59:59'", "'-838:59:59'", "'-00:00:01'", "'00:00:00'"}},
+		{name: "b", ddl: "DATETIME", kind: change.Datetime, edges: []string{"'9999-12-31 23:59:59'", "'0000-00-00 00:00:00'", "'2026-00-00 01:02:03'", "'1000-01-01 00:00:00'"}},
+		{name: "c", ddl: "TIMESTAMP NULL", kind: change.Timestamp, edges: []string{"'2038-01-19 03:14:07'", "'0000-00-00 00:00:00'", "'1970-01-01 00:00:01'", "'2024-02-29 12:00:00'"}},
+	}
+	must(t, c, createTable(cases)+"; CREATE TABLE fine (id INT PRIMARY KEY, f TIME(3))")
+	events := record(t, srv, db, func() {
+		for n := range cases[0].edges {
+			must(t, c, fmt.Sprintf("INSERT INTO t VALUES (%d, %s, %s, %s)", n, cases[0].edges[n], cases[1].edges[n], cases[2].edges[n]))
+		}
+		must(t, c, "INSERT INTO fine VALUES (1, '01:02:03.456')")
+	})
+	log := newRowsLog()
+	if err := decode(decoderFor(srv, schema, db), events, log); !errors.Is(err, ErrUnsupportedColumn) || !strings.Contains(err.Error(), schema+".fine.f") {
+		t.Errorf("error %v", err)
+	}
+	want, got := selectRows(t, c, "t", cases), log.changes(t)
+	if len(got) != len(want) {
+		t.Fatalf("%d changes, want %d", len(got), len(want))
+	}
+	for _, row := range got {
+		sameRow(t, "in the old format", cases, want[row.after["id"]], row.after)
+	}
+}
+
+// MariaDB's JSON is text in the binlog; whoever knows better says so.
+func TestMariaDBJSON(t *testing.T) {
+	t.Parallel()
+	srv := dbservertest.Get(t, dbserver.MariaDB)
+	schema, db := dbservertest.Database(t, srv)
+	c := connection(t, db)
+	must(t, c, "CREATE TABLE t (id INT PRIMARY KEY, j JSON, x TEXT)")
+	events := record(t, srv, db, func() { must(t, c, `INSERT INTO t VALUES (1, '{"b":1,  "a":2.0}', 'x')`) })
+	d := decoderFor(srv, schema, db)
+	d.opts.ColumnTypes = func(string, string) (map[string]string, error) {
+		return map[string]string{"id": "int(11)", "j": "json", "x": "json"}, nil
+	}
+	got := decoded(t, d, events)
+	sameText(t, "row", got[0].after, map[string]string{"id": "1", "j": `{"b":1,  "a":2.0}`, "x": "x"})
+	if cols := got[0].table.Columns; cols[1].Kind != change.JSON || cols[1].Type != "json" || cols[2].Kind != change.Text || cols[2].Type != "text" {
+		t.Errorf("columns %+v", cols)
+	}
 }
 
 func TestPartialJSONStops(t *testing.T) {

@@ -190,14 +190,6 @@ func (m *moment) putDate(out []byte) {
 	put2(out[8:], m.day)
 }
 
-// datetimeLength is the length of what appendDatetime appends.
-func datetimeLength(digits uint8) int {
-	if digits == 0 {
-		return 19
-	}
-	return 20 + int(digits)
-}
-
 // appendDatetime appends "2026-01-31 13:37:00.000000" with so many fractional digits.
 func (m *moment) appendDatetime(p []byte, digits uint8) []byte {
 	at := len(p)
@@ -208,10 +200,15 @@ func (m *moment) appendDatetime(p []byte, digits uint8) []byte {
 	put2(out[11:], m.hour)
 	put2(out[14:], m.minute)
 	put2(out[17:], m.second)
-	put2(out[20:], m.frac/10000)
-	put2(out[22:], m.frac/100%100)
-	put2(out[24:], m.frac%100)
-	return p[:at+datetimeLength(digits)]
+	if digits == 0 {
+		return p[:at+19]
+	}
+	if m.frac != 0 {
+		put2(out[20:], m.frac/10000)
+		put2(out[22:], m.frac/100%100)
+		put2(out[24:], m.frac%100)
+	}
+	return p[:at+20+int(digits)]
 }
 
 // appendTime appends "-838:59:59.000000" with so many fractional digits; hours have two digits or three.
@@ -241,6 +238,16 @@ func (m *moment) appendTime(p []byte, digits uint8) []byte {
 
 // appendMoment appends a value of one of the temporal types.
 func (rc *rowColumn) appendMoment(p, v []byte) ([]byte, bool) {
+	if rc.op == opDatetime { // by far the commonest
+		m := datetime2(v)
+		if !m.valid() || m.hour > 23 {
+			return p, false
+		}
+		p, at := rc.openValue(p)
+		p = m.appendDatetime(p, rc.digits)
+		p[at] = byte(len(p) - at - 1)
+		return p, true
+	}
 	m, ok := rc.moment(v)
 	if !ok || !m.valid() {
 		return p, false
@@ -265,9 +272,6 @@ func (rc *rowColumn) moment(v []byte) (moment, bool) {
 	case opTime:
 		m := time2(v)
 		return m, m.hour <= 838
-	case opDatetime:
-		m := datetime2(v)
-		return m, m.hour <= 23
 	case opTimestamp:
 		return timestamp(uint32(bigEndian(v[:timestampSize])), fraction(v[timestampSize:])), true
 	case opOldTime:
