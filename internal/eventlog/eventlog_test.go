@@ -27,8 +27,9 @@ func TestReopen(t *testing.T) {
 	}
 	id := l.ID()
 	closeServer(t, s)
-	if err := l.Append(t.Context(), want[0], change.Header{}); !errors.Is(err, ErrClosed) && err == nil {
-		t.Fatal("append after close")
+	b, h := block(t, 1, seq, 1, 10)
+	if err := l.Append(t.Context(), b, h); !errors.Is(err, ErrClosed) {
+		t.Fatalf("append after close: %v", err)
 	}
 
 	s = open(t, o)
@@ -53,7 +54,7 @@ func TestReopen(t *testing.T) {
 	for _, b := range want {
 		wantBlock(t, next(t, r), b)
 	}
-	b, _ := appendBlock(t, l, 2, seq, 1, 10)
+	b, _ = appendBlock(t, l, 2, seq, 1, 10)
 	wantBlock(t, next(t, r), b)
 }
 
