@@ -58,6 +58,11 @@ func FuzzTableMap(f *testing.F) {
 			if p.err != nil {
 				continue
 			}
+			log := newRowsLog()
+			log.builder.BeginChange(change.Insert, p.table)
+			log.builder.EndRow(log.builder.BeginRow(false), false, nil)
+			log.builder.EndChange()
+			log.block(t) // the table enters a block, which must take it
 			for _, k := range p.table.Key {
 				if k >= len(p.table.Columns) {
 					t.Fatalf("key %v of %d columns", p.table.Key, len(p.table.Columns))

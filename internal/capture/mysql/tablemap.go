@@ -3,6 +3,7 @@ package mysql
 import (
 	"encoding/binary"
 	"math"
+	"unicode/utf8"
 
 	"github.com/rowhook/rowhook/internal/change"
 )
@@ -114,7 +115,20 @@ func parseTableMap(body []byte, flavor change.Flavor) (*tableMap, error) {
 			return nil, malformedEvent("TABLE_MAP of %s.%s: optional metadata %d is cut off", m.schema, m.name, kind)
 		}
 	}
+	if !m.namesAreText() {
+		return nil, malformedEvent("TABLE_MAP of %q.%q: a name is not UTF-8", m.schema, m.name)
+	}
 	return m, nil
+}
+
+// namesAreText reports whether all names are UTF-8, as they are on both servers, and as the log needs them.
+func (m *tableMap) namesAreText() bool {
+	for i := range m.columns {
+		if !utf8.ValidString(m.columns[i].name) {
+			return false
+		}
+	}
+	return utf8.ValidString(m.schema) && utf8.ValidString(m.name)
 }
 
 func (m *tableMap) parseTypes(types, meta []byte) bool {
