@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rowhook/rowhook/bench"
+)
+
+func newBench() *cobra.Command {
+	c := &cobra.Command{
+		Use: "bench", Short: "Measure Rowhook beside its peers and limits",
+		Long: "Measure Rowhook beside its peers and limits: each pair in turns on the same load, the median of five, absolutes and ratios.\n" +
+			"Without --dsn a private server is installed if need be, started for the run and removed after it.",
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newBenchCapture())
+	return c
+}
+
+// benchFlags are those of every scenario.
+type benchFlags struct {
+	server bench.ServerOptions
+	short  bool
+	asJSON bool
+}
+
+func (f *benchFlags) add(c *cobra.Command) {
+	c.Args = benchArgs
+	c.Flags().BoolVar(&f.short, "short", false, "less load: done in under a minute, with ratios that still mean something")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print one JSON object")
+}
+
+func (f *benchFlags) addServer(c *cobra.Command) {
+	c.Flags().StringVar(&f.server.Kind, "server", "", "mariadb or mysql (default mariadb, or what --dsn names)")
+	c.Flags().StringVar(&f.server.DSN, "dsn", "", "use this server, in a database made for the run, in place of a private one")
+	c.Flags().StringVar(&f.server.Dir, "dir", "", "keep servers and logs below this folder (default the system's temporary folder)")
+}
+
+func benchArgs(c *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(c, args); err != nil {
+		return &usageError{c.CommandPath(), err}
+	}
+	return nil
+}
+
+// runBench checks the options, runs the scenario and prints what it measured.
+func runBench(c *cobra.Command, asJSON bool, validate func() error, run func(context.Context) (bench.Result, error)) error {
+	if err := validate(); err != nil {
+		return &usageError{c.CommandPath(), err}
+	}
+	r, err := run(c.Context())
+	if err != nil {
+		return err
+	}
+	return writeResult(c.OutOrStdout(), r, asJSON)
+}
+
+func writeResult(w io.Writer, r bench.Result, asJSON bool) error {
+	if asJSON {
+		return r.WriteJSON(w)
+	}
+	return r.WriteTable(w)
+}
+
+func newBenchCapture() *cobra.Command {
+	var f benchFlags
+	var o bench.CaptureOptions
+	c := &cobra.Command{
+		Use: "capture", Short: "Read the backlog of one large UPDATE into the durable log",
+		Long: "Read the backlog of one UPDATE of many rows of 12 columns, before and after image: as raw events, decoded by go-mysql, and by\n" +
+			"Rowhook into its fsynced log.",
+	}
+	f.add(c)
+	f.addServer(c)
+	c.Flags().IntVar(&o.Rows, "rows", bench.CaptureRows, fmt.Sprintf("rows that the UPDATE changes (with --short %d)", bench.CaptureShortRows))
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if o.Server, o.Progress = f.server, c.ErrOrStderr(); f.short && !c.Flags().Changed("rows") {
+			o.Rows = bench.CaptureShortRows
+		}
+		return runBench(c, f.asJSON, o.Validate, func(ctx context.Context) (bench.Result, error) { return bench.Capture(ctx, o) })
+	}
+	return c
+}
