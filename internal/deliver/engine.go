@@ -59,7 +59,10 @@ type Loader interface {
 
 // Journal notes a send before it leaves.
 type Journal interface {
-	Append(sends ...Send) error
+	// Append returns a mark for Settle. After an error nothing may be sent.
+	Append(sends ...Send) (mark uint64, err error)
+	// Settle says that n sends of a mark have their results in the store, or did not leave.
+	Settle(mark uint64, n int) error
 }
 
 // Leases renews the ownership of slots.
@@ -105,9 +108,7 @@ type Options struct {
 	QueueBytes int64
 	// Drain is how long requests in flight may take after the end was asked for.
 	Drain time.Duration
-	// Unrecorded are sends that a crash left without an attempt.
-	Unrecorded []Send
-	Log        *slog.Logger
+	Log   *slog.Logger
 }
 
 // fairBytes is what every lane may queue although the common bound is reached.

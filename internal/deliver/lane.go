@@ -68,6 +68,7 @@ type lane struct {
 type laneChanges struct {
 	attempts   []Attempt
 	exceptions map[EventRef]*Exception // nil: deleted
+	settled    map[uint64]int          // by journal mark
 	expired    []ExpiredRange
 	disabled   *EndpointState
 }

@@ -41,7 +41,7 @@ func (e *Engine) runCheckpoints(ctx context.Context) error {
 // checkpoint writes what has changed since the last one. While the store does not take it, nothing is sent: what is sent
 // without being written is what a crash would repeat.
 func (e *Engine) checkpoint(ctx context.Context, all bool) error {
-	b, n := e.collect(all)
+	b, results := e.collect(all)
 	if len(b.Slots) == 0 {
 		return nil
 	}
@@ -51,7 +51,7 @@ func (e *Engine) checkpoint(ctx context.Context, all bool) error {
 		err := e.commit(ctx, b)
 		if err == nil {
 			e.gate.set(true)
-			e.written(n)
+			e.written(results)
 			return nil
 		}
 		if errors.Is(err, ErrStale) || ctx.Err() != nil {
@@ -75,7 +75,7 @@ func (e *Engine) commit(ctx context.Context, b Batch) error {
 
 // collect gathers a batch and counts the results in it. The live reader's place is read first: every lane that accepted an event
 // up to there has been marked by then, so the batch holds its floor, and a slot's place never runs ahead of a lane's.
-func (e *Engine) collect(all bool) (Batch, int) {
+func (e *Engine) collect(all bool) (Batch, results) {
 	read := e.liveSeq.Load()
 	e.dirtyMu.Lock()
 	dirty := e.dirty
@@ -83,9 +83,9 @@ func (e *Engine) collect(all bool) (Batch, int) {
 	e.dirtyMu.Unlock()
 
 	slots := map[int]*SlotWrite{}
-	n := 0
+	res := results{settled: map[uint64]int{}}
 	for _, l := range dirty {
-		n += l.collect(read, e.slotWrite(slots, l.slot, read))
+		l.collect(read, e.slotWrite(slots, l.slot, read), &res)
 	}
 	now := time.Now()
 	for _, l := range e.order {
@@ -98,7 +98,13 @@ func (e *Engine) collect(all bool) (Batch, int) {
 		e.wrote[slot] = now
 		b.Slots = append(b.Slots, *w)
 	}
-	return b, n
+	return b, res
+}
+
+// results are what a batch lets go of once it is written.
+type results struct {
+	n       int
+	settled map[uint64]int // sends by journal mark
 }
 
 func (e *Engine) slotWrite(slots map[int]*SlotWrite, slot int, read uint64) *SlotWrite {
@@ -110,8 +116,8 @@ func (e *Engine) slotWrite(slots map[int]*SlotWrite, slot int, read uint64) *Slo
 	return w
 }
 
-// collect moves the lane's changes into w and returns how many results there were.
-func (l *lane) collect(read uint64, w *SlotWrite) int {
+// collect moves the lane's changes into w.
+func (l *lane) collect(read uint64, w *SlotWrite, res *results) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dirty = false
@@ -131,11 +137,14 @@ func (l *lane) collect(read uint64, w *SlotWrite) int {
 	if !l.stored && (l.tracker.len() > 0 || l.state != live) {
 		l.markDirty()
 	}
-	return l.changes.moveTo(w, l)
+	l.changes.moveTo(w, l, res)
 }
 
-func (c *laneChanges) moveTo(w *SlotWrite, l *lane) int {
-	n := len(c.attempts) + len(c.exceptions)
+func (c *laneChanges) moveTo(w *SlotWrite, l *lane, res *results) {
+	res.n += len(c.attempts) + len(c.exceptions)
+	for mark, n := range c.settled {
+		res.settled[mark] += n
+	}
 	w.Attempts = append(w.Attempts, c.attempts...)
 	w.Expired = append(w.Expired, c.expired...)
 	if c.disabled != nil {
@@ -149,7 +158,6 @@ func (c *laneChanges) moveTo(w *SlotWrite, l *lane) int {
 		}
 	}
 	*c = laneChanges{}
-	return n
 }
 
 // progress returns the lane's floor and what is done above it. The caller holds the mutex.
@@ -219,10 +227,15 @@ func (e *Engine) pressure(ctx context.Context) error {
 	return nil
 }
 
-func (e *Engine) written(n int) {
+func (e *Engine) written(res results) {
+	for mark, n := range res.settled {
+		if err := e.deps.Journal.Settle(mark, n); err != nil {
+			e.opts.Log.Warn("send journal not trimmed", "source", e.opts.Source, "err", err)
+		}
+	}
 	e.dirtyMu.Lock()
 	defer e.dirtyMu.Unlock()
-	e.unwritten.Add(-int64(n))
+	e.unwritten.Add(-int64(res.n))
 	close(e.flushed)
 	e.flushed = make(chan struct{})
 }

@@ -31,7 +31,6 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.recoverExceptions(ctx); err != nil {
 		return err
 	}
-	e.recordUnrecorded()
 	e.stats.Lagging.Add(int64(len(e.order)))
 	return nil
 }
@@ -140,21 +139,4 @@ func (l *lane) restore(items []*item) {
 	l.startProbing()
 	l.schedule()
 	l.arm()
-}
-
-// recordUnrecorded writes down the sends that a crash left without a result: they may have arrived.
-func (e *Engine) recordUnrecorded() {
-	for _, s := range e.opts.Unrecorded {
-		l, ok := e.lanes[s.Endpoint]
-		if !ok || s.Source != e.opts.Source {
-			continue
-		}
-		l.mu.Lock()
-		l.changes.attempts = append(l.changes.attempts, Attempt{
-			Source: s.Source, Endpoint: s.Endpoint, Seq: s.Seq, Type: s.Type, EventID: s.EventID,
-			Attempt: s.Attempt, Epoch: s.Epoch, StartedUS: s.TimeUS, Outcome: "crash_window",
-		})
-		l.markDirty()
-		l.mu.Unlock()
-	}
 }

@@ -45,6 +45,8 @@ type result struct {
 	attempt    *Attempt
 	reason     string
 	retryAfter time.Duration
+	// mark settles the send in the journal; 0 if there was none.
+	mark uint64
 	// spare is set when the failure was ours and does not count against the schedule.
 	spare bool
 }
@@ -70,7 +72,8 @@ func (e *Engine) attempt(l *lane, it *item) result {
 		}
 	}
 	started := time.Now()
-	if err := e.deps.Journal.Append(l.sendRecord(it, started)); err != nil {
+	mark, err := e.deps.Journal.Append(l.sendRecord(it, started))
+	if err != nil {
 		e.opts.Log.Error("send journal not written", "err", err)
 		return result{verdict: failed, spare: true, reason: "journal"}
 	}
@@ -79,7 +82,7 @@ func (e *Engine) attempt(l *lane, it *item) result {
 		return result{verdict: aborted}
 	}
 	took := time.Since(started)
-	res := result{attempt: l.attemptRecord(it, started, out, took), reason: out.code, retryAfter: out.retryAfter}
+	res := result{mark: mark, attempt: l.attemptRecord(it, started, out, took), reason: out.code, retryAfter: out.retryAfter}
 	res.verdict = verdictOf(out)
 	e.observe(l, it, res, started.Add(took))
 	return res

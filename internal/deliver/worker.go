@@ -69,6 +69,12 @@ func (l *lane) finish(it *item, res result) *item {
 	if res.attempt != nil {
 		l.changes.attempts = append(l.changes.attempts, *res.attempt)
 		l.engine.unwritten.Add(1)
+		if res.mark != 0 && l.changes.settled == nil {
+			l.changes.settled = map[uint64]int{}
+		}
+		if res.mark != 0 {
+			l.changes.settled[res.mark]++
+		}
 	}
 	switch res.verdict {
 	case delivered, dropped:

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"syscall"
+
+	"github.com/rowhook/rowhook/internal/app"
+	"github.com/rowhook/rowhook/internal/capture"
+	"github.com/rowhook/rowhook/internal/config"
+	"github.com/rowhook/rowhook/internal/deliver"
+	"github.com/rowhook/rowhook/internal/eventlog"
+	"github.com/rowhook/rowhook/internal/store"
+)
+
+// Exit codes. They are part of the command's contract.
+const (
+	exitOK       = 0
+	exitFailure  = 1
+	exitUsage    = 2
+	exitFindings = 3
+	exitSource   = 4
+	exitInUse    = 5
+	exitData     = 6
+	exitListen   = 7
+)
+
+const exitCodesHelp = `Exit codes:
+  0  done, or stopped by a signal
+  1  something unexpected
+  2  a mistake on the command line, in the configuration or in an event type
+  3  rowhook check has found errors
+  4  a source cannot be followed any further
+  5  another process has the data folder
+  6  the data folder, the log or the store cannot be used
+  7  the HTTP address cannot be listened on`
+
+// failure is an error as people get it.
+type failure struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	exit    int
+}
+
+// report prints the error and returns the exit code.
+func report(w io.Writer, err error, asJSON bool) int {
+	f := explain(err)
+	if asJSON {
+		if printJSON(w, map[string]failure{"error": f}) != nil {
+			return exitFailure
+		}
+		return f.exit
+	}
+	fmt.Fprintf(w, "rowhook: %s: %s\n", f.Code, f.Message)
+	if f.Hint != "" {
+		fmt.Fprintf(w, "  hint: %s\n", f.Hint)
+	}
+	return f.exit
+}
+
+// explain finds the words for an error. Errors that carry a hint of their own keep it.
+func explain(err error) failure {
+	if f, ok := explainInput(err); ok {
+		return f
+	}
+	if s, ok := errors.AsType[*capture.StopError](err); ok {
+		return failure{s.Code, s.Message, s.Hint, exitSource}
+	}
+	if l, ok := errors.AsType[*app.ListenError](err); ok {
+		return failure{"listen", l.Error(), "free the address, or set another one at http.listen", exitListen}
+	}
+	if f, ok := explainData(err); ok {
+		return f
+	}
+	return failure{"failed", err.Error(), "", exitFailure}
+}
+
+func explainInput(err error) (failure, bool) {
+	if u, ok := errors.AsType[*usageError](err); ok {
+		return failure{"usage", u.Error(), "see " + u.command + " --help", exitUsage}, true
+	}
+	if c, ok := errors.AsType[config.Errors](err); ok {
+		return failure{"config", c.Error(), "correct the file and try again: rowhook check", exitUsage}, true
+	}
+	if t, ok := errors.AsType[*app.TypesError](err); ok {
+		return failure{"types", t.Error(), "correct the file and try again: rowhook check", exitUsage}, true
+	}
+	if l, ok := errors.AsType[*app.LateSubscriptionError](err); ok {
+		return failure{"config", l.Error(), "give it from: now, or declare a new endpoint for it", exitUsage}, true
+	}
+	if f, ok := errors.AsType[*findingsError](err); ok {
+		return failure{"findings", f.Error(), "run the SQL above, then: rowhook check", exitFindings}, true
+	}
+	return failure{}, false
+}
+
+func explainData(err error) (failure, bool) {
+	if s, ok := errors.AsType[*store.Error](err); ok {
+		return failure{"store", s.Error(), s.Hint, exitData}, true
+	}
+	switch {
+	case errors.Is(err, eventlog.ErrLocked), errors.Is(err, store.ErrLocked):
+		return failure{"in_use", err.Error(), "stop the other process, or set another data_dir", exitInUse}, true
+	case isMismatch(err):
+		return failure{"mismatch", err.Error(), "put back the folder that belongs here; or, to begin anew at the source's present position and forget what was pending, move the whole data_dir away", exitData}, true
+	case errors.Is(err, eventlog.ErrFenced), errors.Is(err, deliver.ErrStale):
+		return failure{"fenced", err.Error(), "another process has taken over; this one must stay stopped", exitInUse}, true
+	case errors.Is(err, eventlog.ErrCorrupt):
+		return failure{"log_damaged", err.Error(), "keep a copy of data_dir, then follow the recovery chapter of docs/operations.md", exitData}, true
+	case errors.Is(err, eventlog.ErrDiskFull), errors.Is(err, syscall.ENOSPC):
+		return failure{"disk_full", err.Error(), "free space on the disk of data_dir and start again; nothing is lost meanwhile", exitData}, true
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EROFS):
+		return failure{"data_dir", err.Error(), "make data_dir a folder that this user may write to, or set another one", exitData}, true
+	}
+	return failure{}, false
+}
+
+func isMismatch(err error) bool {
+	_, ok := errors.AsType[*app.MismatchError](err)
+	return ok
+}
