@@ -69,9 +69,9 @@ func mistakesInFiles() []mistake {
 		{"http without a switch", edit("rowhook.yaml", "allow_http: true", "allow_http: false"), both, exitUsage, []string{"http", "https"}},
 		{"typo in a type", edit("types.yaml", "subject: items/{id}", "subjct: items/{id}"), both, exitUsage, []string{"types.yaml:5", "subjct", "subject"}},
 		{"typo in an operation", edit("types.yaml", "[insert, update, delete]", "[insert, updated]"), both, exitUsage, []string{"types.yaml:4", "updated", "update"}},
-		{"expression", edit("types.yaml", "when: after.version % 2 == 0", "when: after.version % 2 = 0"), both, exitUsage, []string{"types.yaml:16:29"}},
-		{"expression is no condition", edit("types.yaml", "after.version % 2 == 0", `"yes"`), both, exitUsage, []string{"types.yaml:16", "bool"}},
-		{"unknown name in an expression", edit("types.yaml", "after.version % 2", "aftr.version % 2"), both, exitUsage, []string{"types.yaml:16:11", "aftr"}},
+		{"expression", edit("types.yaml", "when: after.version % 2 == 0", "when: after.version % 2 = 0"), both, exitUsage, []string{"types.yaml:15:29"}},
+		{"expression is no condition", edit("types.yaml", "after.version % 2 == 0", "after.version + 2"), both, exitUsage, []string{"types.yaml:15", "bool"}},
+		{"unknown name in an expression", edit("types.yaml", "after.version % 2", "aftr.version % 2"), both, exitUsage, []string{"types.yaml:15:11", "aftr"}},
 	}
 }
 
@@ -81,13 +81,13 @@ func mistakesOnServers() []mistake {
 		{"wrong password", func(s *site) {
 			user := s.user("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO %s")
 			s.replaceUser(user + ":wrong")
-		}, both, exitSource, []string{"access_denied", "password"}},
+		}, both, exitFindings, []string{"access_denied", "password"}},
 		{"missing privilege", func(s *site) {
 			s.replaceUser(s.user("GRANT SELECT ON " + s.database + ".* TO %s"))
 		}, both, exitFindings, []string{"REPLICATION", "GRANT"}},
 		{"unknown table", edit("rowhook.yaml", ".items,", ".itmes,"), []string{"check"}, exitFindings, []string{".itmes", "unknown_table"}},
 		{"unknown column in a type", edit("types.yaml", "data: [id, version, payload, amount, note, flag, at, chk]", "data: [id, versoin]"), []string{"check"}, exitFindings, []string{"versoin", "version"}},
-		{"unknown column in an expression", edit("types.yaml", "after.version % 2", "after.versoin % 2"), []string{"check"}, exitFindings, []string{"types.yaml:16", "versoin", "version"}},
+		{"unknown column in an expression", edit("types.yaml", "after.version % 2", "after.versoin % 2"), []string{"check"}, exitFindings, []string{"types.yaml:15", "versoin", "version"}},
 	}
 }
 
@@ -173,7 +173,7 @@ func TestServerSettings(t *testing.T) {
 		args []string
 		says []string
 	}{
-		{"statement and minimal", []string{"--binlog-format=STATEMENT", "--binlog-row-metadata=MINIMAL"}, []string{"binlog_format", "binlog_row_metadata", "SET GLOBAL"}},
+		{"statement and minimal", []string{"--binlog-format=STATEMENT", "--binlog-row-metadata=MINIMAL"}, []string{"binlog_format", "binlog_row_metadata", "run: SET "}},
 		{"no binlog", []string{"--skip-log-bin"}, []string{"log_bin"}},
 	} {
 		for _, kind := range dbserver.Kinds() {
@@ -241,13 +241,13 @@ func TestStartMistakes(t *testing.T) {
 		t.Parallel()
 		s := ready(t)
 		edit("rowhook.yaml", s.srv.Addr(), freeAddress(t))(s)
-		s.refused("check", exitSource, "connection_refused")
+		s.refused("check", exitFindings, "connection_refused")
 	})
 	t.Run("unknown host", func(t *testing.T) {
 		t.Parallel()
 		s := ready(t)
 		edit("rowhook.yaml", s.srv.Addr(), "nowhere.invalid:3306")(s)
-		s.refused("check", exitSource, "nowhere.invalid")
+		s.refused("check", exitFindings, "nowhere.invalid")
 	})
 	t.Run("port in use", func(t *testing.T) {
 		t.Parallel()

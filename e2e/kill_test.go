@@ -64,6 +64,7 @@ func TestKillNineWithBadReceiver(t *testing.T) {
 // TestSoakKillNine is TestKillNine with 200 kills.
 func TestSoakKillNine(t *testing.T) {
 	t.Parallel()
+	soak(t)
 	kills := number(t, "ROWHOOK_KILLS", 200)
 	dbservertest.Each(t, func(t *testing.T, srv *dbserver.Server) {
 		s := newSite(t, srv, usualEndpoints()...)

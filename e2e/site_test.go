@@ -1,15 +1,18 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +27,7 @@ type endpoint struct {
 	name  string
 	kinds []string
 	extra string // more keys, such as "timeout: 2s"
+	url   string // empty means a path of the site's receiver
 }
 
 // The endpoints most tests use: one that gets everything, and one that gets a part.
@@ -50,27 +54,38 @@ type site struct {
 	secret    webhook.Secret
 	receiver  *receiver.Receiver
 	endpoints []endpoint
-	dir       string // of the configuration
-	data      string // data_dir
-	types     string // more event types
-	config    string // more configuration
+	dir       string   // of the configuration
+	data      string   // data_dir
+	types     string   // more event types
+	tables    []string // more tables
+	config    string   // more configuration
 	crashes   []time.Time
+	official  atomic.Int64 // deliveries that the official Go library verified
+	serverID  uint32       // tests share servers, which know their replicas by it
 	daemon    *daemon
 }
 
 // newSite makes all of it but does not start Rowhook.
 func newSite(t *testing.T, srv *dbserver.Server, endpoints ...endpoint) *site {
 	t.Helper()
-	s := &site{t: t, srv: srv, secret: webhook.NewSecret(), dir: t.TempDir(), endpoints: endpoints}
+	s := &site{t: t, srv: srv, secret: webhook.NewSecret(), dir: t.TempDir(), endpoints: endpoints, serverID: 1<<31 + rand.Uint32N(1<<31)}
 	s.data = filepath.Join(s.dir, "data")
 	s.database, s.db = dbservertest.Database(t, srv)
 	s.load = newWorkload(t, srv, s.database, seed(t))
 	if _, err := s.db.ExecContext(t.Context(), "CREATE TABLE probe (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY)"); err != nil {
 		t.Fatal(err)
 	}
+	official := officialGo(t, s.secret)
 	var err error
 	s.receiver, err = receiver.New(receiver.Options{
-		Secrets: []webhook.Secret{s.secret}, Key: []string{"region", "id"}, Version: "version", Check: checkDelivery,
+		Secrets: []webhook.Secret{s.secret}, Key: []string{"region", "id"}, Version: "version",
+		Check: func(header http.Header, d receiver.Delivery) error {
+			if err := official(header, d.Body); err != nil {
+				return err
+			}
+			s.official.Add(1)
+			return checkDelivery(header, d)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -110,12 +125,15 @@ func (s *site) write() {
 // yaml is the configuration.
 func (s *site) yaml() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "data_dir: %s\nsources:\n  - name: shop\n    dsn: %s\n    attach: now\n", s.data, s.dsn())
-	fmt.Fprintf(&b, "    tables: [%[1]s.items, %[1]s.orders, %[1]s.probe]\n", s.database)
-	b.WriteString("types: [types.yaml]\nendpoints:\n")
+	fmt.Fprintf(&b, "data_dir: %s\nsources:\n  - name: shop\n    dsn: %s\n    attach: now\n    server_id: %d\n", s.data, s.dsn(), s.serverID)
+	b.WriteString("    tables: [")
+	for _, table := range append([]string{"items", "orders"}, s.tables...) {
+		fmt.Fprintf(&b, "%s.%s, ", s.database, table)
+	}
+	fmt.Fprintf(&b, "%s.probe]\ntypes: [types.yaml]\nendpoints:\n", s.database)
 	all := append(slices.Clone(s.endpoints), endpoint{name: probe, kinds: []string{probeKind}})
 	for _, e := range all {
-		fmt.Fprintf(&b, "  - name: %s\n    url: %s\n    secrets: [%s]\n", e.name, s.receiver.URL(e.name), s.secret.Reveal())
+		fmt.Fprintf(&b, "  - name: %s\n    url: %s\n    secrets: [%s]\n", e.name, cmp.Or(e.url, s.receiver.URL(e.name)), s.secret.Reveal())
 		if e.extra != "" {
 			fmt.Fprintf(&b, "    %s\n", e.extra)
 		}
@@ -159,9 +177,14 @@ func (s *site) attach() {
 // heard returns when something committed after its call was delivered.
 func (s *site) heard() {
 	s.t.Helper()
+	s.heardWithin(time.Minute)
+}
+
+func (s *site) heardWithin(timeout time.Duration) {
+	s.t.Helper()
 	before := s.receiver.Counts("/" + probe).Distinct
 	next := time.Now()
-	eventually(s.t, time.Minute, "the first delivery", func() bool {
+	eventually(s.t, timeout, "a delivery", func() bool {
 		s.daemon.mustRun()
 		if time.Now().After(next) {
 			next = next.Add(100 * time.Millisecond)

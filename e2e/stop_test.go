@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ func TestGracefulStop(t *testing.T) {
 		s.attach()
 		s.load.start(t)
 		for range 3 {
+			s.daemon.address() // it serves
 			s.changes(300)
 			if code := s.daemon.stop(); code != 0 {
 				t.Errorf("rowhook ended with code %d, want 0; its log:\n%s", code, s.daemon.stderr.end(20))
@@ -29,6 +31,33 @@ func TestGracefulStop(t *testing.T) {
 		s.drained(time.Minute)
 		s.judge()
 	})
+}
+
+// SIGTERM in the middle of a start is no failure either, and leaves nothing behind that the next start stumbles over.
+func TestStopWhileStarting(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, dbservertest.Get(t, dbserver.MySQL), usualEndpoints()...)
+	s.load.rate = 500
+	s.attach()
+	s.load.start(t)
+	random := rand.New(rand.NewPCG(s.load.seed, 2))
+	s.daemon.stop()
+	for range 8 {
+		s.start()
+		select {
+		case <-time.After(50*time.Millisecond + time.Duration(random.Int64N(int64(250*time.Millisecond)))):
+		case <-s.daemon.done:
+		}
+		s.daemon.mustRun()
+		// A signal that comes before the program's first line ends it like any other.
+		if code := s.daemon.stop(); code != 0 && code != -1 {
+			t.Errorf("rowhook ended with code %d, want 0; its log:\n%s", code, s.daemon.stderr.end(20))
+		}
+	}
+	s.start()
+	s.finish()
+	s.drained(time.Minute)
+	s.judge()
 }
 
 // The process tells about itself while it works.
