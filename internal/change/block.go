@@ -293,22 +293,22 @@ type wireValue struct {
 	bytes []byte
 }
 
-// field reads one field; n is its whole length.
+// field reads one field; n is its whole length. Nearly all tags and lengths of a row are one byte, or two.
 func field(b []byte) (num protowire.Number, v wireValue, n int, err error) {
-	tag, tn := binary.Uvarint(b)
+	tag, tn := uvarint(b)
 	if tn <= 0 || tag>>3 == 0 || tag>>3 > math.MaxInt32 {
 		return 0, v, 0, malformed("bad field tag")
 	}
 	num, b = protowire.Number(tag>>3), b[tn:]
 	switch protowire.Type(tag & 7) {
 	case protowire.VarintType:
-		u, un := binary.Uvarint(b)
+		u, un := uvarint(b)
 		if un <= 0 {
 			return 0, v, 0, malformed("field %d: bad varint", num)
 		}
 		return num, wireValue{num: u}, tn + un, nil
 	case protowire.BytesType:
-		l, ln := binary.Uvarint(b)
+		l, ln := uvarint(b)
 		if ln <= 0 || l > uint64(len(b)-ln) {
 			return 0, v, 0, malformed("field %d: length beyond its end", num)
 		}
@@ -327,4 +327,15 @@ func field(b []byte) (num protowire.Number, v wireValue, n int, err error) {
 	default:
 		return 0, v, 0, malformed("field %d: wire type %d", num, tag&7)
 	}
+}
+
+// uvarint is binary.Uvarint with its usual cases in line.
+func uvarint(b []byte) (uint64, int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	if len(b) > 1 && b[1] < 0x80 {
+		return uint64(b[0]&0x7f) | uint64(b[1])<<7, 2
+	}
+	return binary.Uvarint(b)
 }

@@ -349,3 +349,27 @@ func BenchmarkBuild(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkValues(b *testing.B) {
+	blk, err := Parse(sample(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var row Row
+	err = blk.Each(func(c *Change) error {
+		if c.Op == Update {
+			row = c.Before
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var vs []Value
+	b.ReportAllocs()
+	for b.Loop() {
+		if vs, err = row.Values(vs); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package change
 import (
 	"bytes"
 	"math"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -59,13 +60,10 @@ func (v Value) Equal(o Value) bool {
 // Values appends the value of every column, in the order of the table's columns, to dst[:0]. It is the one pass over a row
 // that everything else builds on; dst may be kept between rows to save the allocation.
 func (r Row) Values(dst []Value) ([]Value, error) {
-	dst = dst[:0]
-	for i := range r.Table.Columns {
-		v := Value{State: Null, Kind: r.Table.Columns[i].Kind}
-		if !r.present || r.isAbsent(i) {
-			v.State = Absent
-		}
-		dst = append(dst, v)
+	cols := r.Table.Columns
+	dst = slices.Grow(dst[:0], len(cols))[:len(cols)]
+	for i := range cols {
+		dst[i] = Value{State: r.without(i), Kind: cols[i].Kind}
 	}
 	i := 0
 	for b := r.data; len(b) > 0; {
@@ -74,23 +72,30 @@ func (r Row) Values(dst []Value) ([]Value, error) {
 			return nil, err
 		}
 		b = b[n:]
-		for i < len(dst) && r.Table.Columns[i].Number < uint32(num) {
+		for i < len(dst) && cols[i].Number < uint32(num) {
 			i++
 		}
 		// Fields come in the order of the columns; one that no column names belongs to no reader.
-		if i < len(dst) && r.Table.Columns[i].Number == uint32(num) && dst[i].State != Absent {
+		if i < len(dst) && cols[i].Number == uint32(num) && dst[i].State != Absent {
 			dst[i].State, dst[i].num, dst[i].bytes = Set, v.num, v.bytes
 		}
 	}
 	return dst, nil
 }
 
+// without is the state of a column that has no field.
+func (r Row) without(i int) State {
+	if !r.present || len(r.absent) > 0 && r.isAbsent(i) {
+		return Absent
+	}
+	return Null
+}
+
 // Value returns the value of column i.
 func (r Row) Value(i int) (Value, error) {
 	c := &r.Table.Columns[i]
-	out := Value{State: Null, Kind: c.Kind}
-	if !r.present || r.isAbsent(i) {
-		out.State = Absent
+	out := Value{State: r.without(i), Kind: c.Kind}
+	if out.State == Absent {
 		return out, nil
 	}
 	for b := r.data; len(b) > 0; {
