@@ -52,6 +52,7 @@ const (
 	CodeReplicaUpdates    = "log_replica_updates"
 	CodeUnknownTable      = "unknown_table"
 	CodeUnsupportedColumn = "unsupported_column"
+	CodeExcludedKey       = "excluded_key"
 	CodeServerID          = "server_id"
 )
 

@@ -237,3 +237,23 @@ func TestGlob(t *testing.T) {
 		t.Error("patterns reach too far, or not far enough")
 	}
 }
+
+func TestCheckFindsColumnsThatWouldStopTheSource(t *testing.T) {
+	t.Parallel()
+	dbservertest.Each(t, func(t *testing.T, srv *dbserver.Server) {
+		name, db := dbservertest.Database(t, srv)
+		exec(t, db, "CREATE TABLE t (id INT, k INT, bad VARCHAR(9) CHARACTER SET gbk, ok VARCHAR(9) CHARACTER SET latin1, PRIMARY KEY (id, k))")
+		cfg := config(srv, name+".t")
+		cfg.ExcludeColumns = []string{name + ".t.k"}
+		found := check(t, cfg)
+		mentions(t, finding(t, found, CodeUnsupportedColumn, Error).Message, name+".t.bad", "gbk", "exclude_columns")
+		mentions(t, finding(t, found, CodeExcludedKey, Warning).Message, name+".t.k")
+
+		cfg.ExcludeColumns = []string{name + ".t.bad"}
+		for _, f := range check(t, cfg) {
+			if f.Code == CodeUnsupportedColumn || f.Code == CodeExcludedKey {
+				t.Errorf("%+v", f)
+			}
+		}
+	})
+}

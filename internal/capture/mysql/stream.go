@@ -167,7 +167,7 @@ func (s *stream) dispatch(h eventHeader, body []byte) error {
 	case evExecuteLoad:
 		return s.statementChange()
 	case evIncident:
-		return stop(CodeIncident, "Find in the server's error log what was lost; then start anew with a snapshot, or go on by rowhook source skip.",
+		return stop(CodeIncident, "Find in the server's error log what was lost and tell the receivers; then move data_dir away to attach anew at the present position.",
 			"the server says at %s that its binlog lacks changes (an INCIDENT event)", s.place())
 	case evAnonymousGTID:
 		return stop(CodeNoGTID, gtidModeSQL, "a transaction at %s has no GTID", s.place())
@@ -353,9 +353,9 @@ func (s *stream) payload(body []byte) error {
 
 func (s *stream) place() string { return fmt.Sprintf("%s:%d", s.file, s.end) }
 
-// skipHint ends a hint with the way past the open transaction.
+// skipHint ends a hint with the way past a transaction that nothing can be done about.
 func (s *stream) skipHint(hint string) string {
-	return fmt.Sprintf("%s To go on without this transaction: rowhook source skip --gtid %s --reason …", hint, s.tx.start.GTID)
+	return hint + " If the transaction must be given up: move data_dir away to attach anew at the present position."
 }
 
 // errFeed marks errors of the feed, which are passed on as they are.
