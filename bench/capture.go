@@ -17,7 +17,7 @@ import (
 // Sizes of the capture scenario.
 const (
 	CaptureRows      = 5_000_000
-	CaptureShortRows = 300_000
+	CaptureShortRows = 200_000
 	minCaptureRows   = 1000
 	maxCaptureRows   = 100_000_000
 )

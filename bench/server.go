@@ -55,11 +55,32 @@ func openSite(ctx context.Context, o ServerOptions, p *Progress, start dbserver.
 	if err := s.connect(ctx, o, p, start); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	if err := s.makeDatabase(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// makeDatabase makes the database, which all further connections begin in.
+func (s *site) makeDatabase(ctx context.Context) error {
 	if _, err := s.db.ExecContext(ctx, "CREATE DATABASE "+s.database+" CHARACTER SET utf8mb4"); err != nil {
-		return nil, errors.Join(fmt.Errorf("make database %s: %w", s.database, err), s.close())
+		return fmt.Errorf("make database %s: %w", s.database, err)
 	}
 	s.made = true
-	return s, nil
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("connect to database %s: %w", s.database, err)
+	}
+	s.cfg.DBName = s.database
+	return s.openDB()
+}
+
+func (s *site) openDB() error {
+	connector, err := mysql.NewConnector(s.cfg)
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", s.cfg.Addr, err)
+	}
+	s.db = sql.OpenDB(connector)
+	return nil
 }
 
 func (s *site) connect(ctx context.Context, o ServerOptions, p *Progress, start dbserver.Options) (err error) {
@@ -71,11 +92,9 @@ func (s *site) connect(ctx context.Context, o ServerOptions, p *Progress, start 
 		return err
 	}
 	s.cfg.Logger = &mysql.NopLogger{} // errors are returned, and say more
-	connector, err := mysql.NewConnector(s.cfg)
-	if err != nil {
-		return fmt.Errorf("connect to %s: %w", s.cfg.Addr, err)
+	if err := s.openDB(); err != nil {
+		return err
 	}
-	s.db = sql.OpenDB(connector)
 	if err := s.db.QueryRowContext(ctx, "SELECT @@version").Scan(&s.version); err != nil {
 		return fmt.Errorf("connect to %s: %w", s.cfg.Addr, err)
 	}

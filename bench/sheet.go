@@ -28,9 +28,9 @@ const createSheet = `CREATE TABLE sheet_rows (
 )`
 
 // sheetRow makes every value of a row from its number n, so that no two rows are alike and all servers hold the same.
-const sheetRow = `n, n DIV 1000, CONCAT('row ', n, ' of the quarterly plan'), CONCAT('owner', n MOD 977, '@example.com'), CONCAT('shade-', LPAD(CONV(n * 2654435761, 10, 16), 32, '0')),
+const sheetRow = `n, n DIV 1000, CONCAT('row ', n, ' of the plan'), CONCAT('owner', n MOD 977, '@example.com'), CONCAT('shade-', CONV(n * 2654435761, 10, 16)),
 	n MOD 1000000 + 0.25, '2026-01-31 13:37:00.123456' + INTERVAL n SECOND,
-	CONCAT('{"w": ', n MOD 640, ', "tags": ["a", "b"], "wrap": true, "font": "serif"}'), 1 + n MOD 3, n MOD 5000,
+	CONCAT('{"w": ', n MOD 640, ', "tags": ["a", "b"], "wrap": true}'), 1 + n MOD 3, n MOD 5000,
 	CONCAT('note ', n, ': please check the figures against the invoice before the end of the month, thanks'), 0`
 
 // loadChunk is a transaction's worth of rows: large enough to be quick, small enough to be undone and reported.
@@ -46,7 +46,7 @@ func (s *site) load(ctx context.Context, n int, p *Progress) error {
 	conn := sql.OpenDB(connector)
 	defer conn.Close()
 	conn.SetMaxOpenConns(1)
-	statements := []string{"USE " + s.database, createSheet, "INSERT INTO sheet_rows SELECT " + sheetRow + " FROM (SELECT 1 AS n) AS first"}
+	statements := []string{createSheet, "INSERT INTO sheet_rows SELECT " + sheetRow + " FROM (SELECT 1 AS n) AS first"}
 	if s.private != nil {
 		statements = append([]string{"SET SESSION sql_log_bin = 0"}, statements...)
 	}
@@ -71,7 +71,7 @@ func (s *site) load(ctx context.Context, n int, p *Progress) error {
 // updateAll changes two columns of every row in one transaction and returns how long the server took.
 func (s *site) updateAll(ctx context.Context, n int) (time.Duration, error) {
 	start := time.Now()
-	res, err := s.db.ExecContext(ctx, "UPDATE "+s.database+".sheet_rows SET qty = qty + 1, updated_at = updated_at + INTERVAL 1 DAY")
+	res, err := s.db.ExecContext(ctx, "UPDATE sheet_rows SET qty = qty + 1, updated_at = updated_at + INTERVAL 1 DAY")
 	if err != nil {
 		return 0, fmt.Errorf("update %d rows: %w", n, err)
 	}

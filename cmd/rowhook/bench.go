@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +17,7 @@ func newBench() *cobra.Command {
 			"Without --dsn a private server is installed if need be, started for the run and removed after it.",
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newBenchCapture())
+	c.AddCommand(newBenchCapture(), newBenchLatency(), newBenchReceiver())
 	return c
 }
 
@@ -56,14 +56,13 @@ func runBench(c *cobra.Command, asJSON bool, validate func() error, run func(con
 	if err != nil {
 		return err
 	}
-	return writeResult(c.OutOrStdout(), r, asJSON)
-}
-
-func writeResult(w io.Writer, r bench.Result, asJSON bool) error {
-	if asJSON {
-		return r.WriteJSON(w)
+	if !asJSON {
+		return r.WriteTable(c.OutOrStdout())
 	}
-	return r.WriteTable(w)
+	for _, w := range r.Warnings {
+		c.PrintErrln("warning:", w)
+	}
+	return r.WriteJSON(c.OutOrStdout())
 }
 
 func newBenchCapture() *cobra.Command {
@@ -84,4 +83,42 @@ func newBenchCapture() *cobra.Command {
 		return runBench(c, f.asJSON, o.Validate, func(ctx context.Context) (bench.Result, error) { return bench.Capture(ctx, o) })
 	}
 	return c
+}
+
+func newBenchLatency() *cobra.Command {
+	var f benchFlags
+	var o bench.LatencyOptions
+	c := &cobra.Command{
+		Use: "latency", Short: "Measure the time from a commit to the endpoint's 2xx",
+		Long: "Measure the time from a commit to the endpoint's 2xx, with a server, rowhook serve and a receiver on this machine: one commit at\n" +
+			"a time, then under load.",
+	}
+	f.add(c)
+	f.addServer(c)
+	c.Flags().IntVar(&o.Rate, "rate", bench.LatencyRate, "single-row transactions a second under load; 0 measures the idle system only")
+	c.Flags().DurationVar(&o.For, "for", bench.LatencyFor, fmt.Sprintf("how long each phase lasts (with --short %v)", bench.LatencyShortFor))
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		binary, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find this program: %w", err)
+		}
+		o.Binary, o.ReceiverArgs = binary, []string{"bench", receiverCommand}
+		if o.Server, o.Progress = f.server, c.ErrOrStderr(); f.short && !c.Flags().Changed("for") {
+			o.For = bench.LatencyShortFor
+		}
+		return runBench(c, f.asJSON, o.Validate, func(ctx context.Context) (bench.Result, error) { return bench.Latency(ctx, o) })
+	}
+	return c
+}
+
+// receiverCommand is run by scenarios, not by people.
+const receiverCommand = "receiver"
+
+func newBenchReceiver() *cobra.Command {
+	return &cobra.Command{
+		Use: receiverCommand, Short: "Answer 200 to everything until standard input ends", Hidden: true, Args: benchArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return bench.Receive(c.Context(), c.InOrStdin(), c.OutOrStdout())
+		},
+	}
 }
