@@ -129,7 +129,7 @@ func TestLeases(t *testing.T) {
 			var got []int
 			for _, c := range claims {
 				got = append(got, c.Slot)
-				if c.Owner != owner || c.Until.Sub(time.Now()) != time.Minute {
+				if c.Owner != owner || time.Until(c.Until) != time.Minute {
 					t.Errorf("claim %+v", c)
 				}
 			}

@@ -75,7 +75,7 @@ func eachEvent(in io.Reader, f func(event []byte) error) error {
 	var buf bytes.Buffer
 	for {
 		buf.Reset()
-		if n, err := io.CopyN(&buf, in, headerSize); err == io.EOF && n == 0 {
+		if n, err := io.CopyN(&buf, in, headerSize); errors.Is(err, io.EOF) && n == 0 {
 			return nil
 		} else if err != nil {
 			return malformedEvent("transaction payload: %v", err)

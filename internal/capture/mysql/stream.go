@@ -74,9 +74,8 @@ func (o *rowsOut) BeginRows(op change.Op, t *change.Table) (*change.Builder, uin
 		return nil, 0, err
 	}
 	b, skip, err := o.Feed.BeginRows(op, t)
-	o.note(err)
 	o.open = err == nil
-	return b, skip, err
+	return b, skip, o.note(err)
 }
 
 // Dropped implements Rows.

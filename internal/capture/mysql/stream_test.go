@@ -124,7 +124,7 @@ func TestStreamPassesTheFeedsErrorOn(t *testing.T) {
 	full := errors.New("log is full")
 	st := testStream(change.MariaDB, &marks{fail: full})
 	_ = st.event(event(evMariaGTID, mariaGTID(1, 0)))
-	if err := st.event(event(evXID, make([]byte, 8))); err != full {
+	if err := st.event(event(evXID, make([]byte, 8))); !errors.Is(err, full) {
 		t.Errorf("err = %v, want %v as it is", err, full)
 	}
 }

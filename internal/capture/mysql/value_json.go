@@ -156,7 +156,8 @@ func (t *jsonText) container(p, b []byte, width int, object bool, depth int) ([]
 	}
 	b = b[:size]
 	p = append(p, open)
-	key, value, ok := 2*width, 2*width+count*keyEntry, true
+	ok := false
+	key, value := 2*width, 2*width+count*keyEntry
 	for i := range count {
 		if i > 0 {
 			p = append(p, ", "...)
