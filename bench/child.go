@@ -102,6 +102,8 @@ type remote struct {
 	*child
 	addr  string
 	stdin io.Closer
+	// client opens a connection for each question: none is open while the receiver is measured.
+	client http.Client
 }
 
 func startReceiver(ctx context.Context, binary string, args []string) (*remote, error) {
@@ -115,7 +117,7 @@ func startReceiver(ctx context.Context, binary string, args []string) (*remote, 
 	if err != nil {
 		return nil, errors.Join(err, stdin.Close())
 	}
-	r := &remote{child: c, stdin: stdin}
+	r := &remote{child: c, stdin: stdin, client: http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	select {
@@ -169,7 +171,7 @@ func (r *remote) ask(ctx context.Context, path string, answer any) error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := r.client.Do(req)
 	if err != nil {
 		return errors.Join(fmt.Errorf("ask the receiver: %w", err), r.failed())
 	}

@@ -116,7 +116,11 @@ func (l *pipeline) measure(ctx context.Context, o LatencyOptions, p *Progress) (
 			return nil, fmt.Errorf("%s: %w", ph.name, err)
 		}
 	}
-	return plan[1:], l.match(ctx, plan)
+	got, err := l.receiver.arrivals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return plan[1:], match(got, plan)
 }
 
 func latencyResult(ctx context.Context, s *site, o LatencyOptions, phases []phase) (Result, error) {

@@ -105,33 +105,29 @@ func (ph *phase) achieved() float64 {
 }
 
 // match finds when each committed row arrived, and fails if one did not.
-func (l *pipeline) match(ctx context.Context, plan []phase) error {
-	got, err := l.receiver.arrivals(ctx)
-	if err != nil {
-		return err
-	}
+func match(got arrivals, plan []phase) error {
 	if got.Unreadable > 0 {
 		return fmt.Errorf("the receiver got %d requests without a row id", got.Unreadable)
 	}
-	at, times := make(map[int64]int64, len(got.All)), make(map[int64]int, len(got.All))
+	first, times := make(map[int64]int64, len(got.All)), make(map[int64]int, len(got.All))
 	for _, a := range got.All {
 		if times[a.ID]++; times[a.ID] == 1 {
-			at[a.ID] = a.At
+			first[a.ID] = a.At
 		}
 	}
 	for i := range plan {
-		missing := 0
-		for j := range plan[i].commits {
-			c := &plan[i].commits[j]
+		ph, missing := &plan[i], 0
+		for j := range ph.commits {
+			c := &ph.commits[j]
 			if times[c.id] == 0 {
 				missing++
 				continue
 			}
-			c.arrived = at[c.id]
-			plan[i].repeated += times[c.id] - 1
+			c.arrived = first[c.id]
+			ph.repeated += times[c.id] - 1
 		}
 		if missing > 0 {
-			return fmt.Errorf("%s: %d of %d committed rows did not arrive", plan[i].name, missing, len(plan[i].commits))
+			return fmt.Errorf("%s: %d of %d committed rows did not arrive", ph.name, missing, len(ph.commits))
 		}
 	}
 	return nil
