@@ -23,13 +23,12 @@ type child struct {
 	name   string
 	stderr tail
 	done   chan struct{} // closed when it was waited for
-	err    error         // valid after done
 }
 
 // startChild runs the binary. A thread of its own starts the process and waits for it: the kernel ties the child's life to the
-// thread that started it.
-func startChild(name, binary string, stdin io.Reader, stdout io.Writer, args ...string) (*child, error) {
-	c := &child{cmd: exec.Command(binary, args...), name: name, done: make(chan struct{})} //nolint:noctx // stop ends it
+// thread that started it. The end of ctx does not end the process: stop does, in good order.
+func startChild(ctx context.Context, name, binary string, stdin io.Reader, stdout io.Writer, args ...string) (*child, error) {
+	c := &child{cmd: exec.CommandContext(context.WithoutCancel(ctx), binary, args...), name: name, done: make(chan struct{})}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr, c.cmd.SysProcAttr = stdin, stdout, &c.stderr, childAttr()
 	started := make(chan error)
 	go func() {
@@ -38,7 +37,7 @@ func startChild(name, binary string, stdin io.Reader, stdout io.Writer, args ...
 		err := c.cmd.Start()
 		started <- err
 		if err == nil {
-			c.err = c.cmd.Wait()
+			_ = c.cmd.Wait() // its ProcessState says more
 			close(c.done)
 		}
 	}()
@@ -52,7 +51,7 @@ func startChild(name, binary string, stdin io.Reader, stdout io.Writer, args ...
 func (c *child) failed() error {
 	select {
 	case <-c.done:
-		return fmt.Errorf("%s ended (%v); the end of its log:\n%s", c.name, c.err, c.stderr.String())
+		return fmt.Errorf("%s ended (%v); the end of its log:\n%s", c.name, c.cmd.ProcessState, c.stderr.String())
 	default:
 		return nil
 	}
@@ -61,6 +60,9 @@ func (c *child) failed() error {
 // stop asks the process to end, and kills it if it does not.
 func (c *child) stop() error {
 	err := c.cmd.Process.Signal(syscall.SIGTERM)
+	if errors.Is(err, os.ErrProcessDone) {
+		err = nil
+	}
 	select {
 	case <-c.done:
 	case <-time.After(20 * time.Second):
@@ -113,7 +115,7 @@ func startReceiver(ctx context.Context, binary string, args []string) (*remote, 
 	}
 	defer in.Close() // the child has its own
 	line := &firstLine{done: make(chan struct{})}
-	c, err := startChild("the receiver", binary, in, line, args...)
+	c, err := startChild(ctx, "the receiver", binary, in, line, args...)
 	if err != nil {
 		return nil, errors.Join(err, stdin.Close())
 	}

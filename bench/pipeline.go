@@ -31,7 +31,7 @@ func (l *pipeline) start(ctx context.Context, dir string, o LatencyOptions) (err
 			return fmt.Errorf("write the configuration: %w", err)
 		}
 	}
-	l.serve, err = startChild("rowhook serve", o.Binary, nil, nil, "serve", "--config", filepath.Join(dir, "rowhook.yaml"))
+	l.serve, err = startChild(ctx, "rowhook serve", o.Binary, nil, nil, "serve", "--config", filepath.Join(dir, "rowhook.yaml"))
 	return err
 }
 

@@ -120,7 +120,7 @@ func TestWrongServer(t *testing.T) {
 // TestBrokenBinary: a process that ends is noticed at once, and its last words are in the error.
 func TestBrokenBinary(t *testing.T) {
 	t.Parallel()
-	c, err := startChild("the example", "/bin/sh", nil, nil, "-c", "echo last words >&2; exit 3")
+	c, err := startChild(t.Context(), "the example", "/bin/sh", nil, nil, "-c", "echo last words >&2; exit 3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestBrokenBinary(t *testing.T) {
 	if _, err := startReceiver(t.Context(), "/bin/false", nil); err == nil || !strings.Contains(err.Error(), "the receiver ended") {
 		t.Errorf("error is %v", err)
 	}
-	if _, err := startChild("nobody", "/nonexistent/rowhook", nil, nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := startChild(t.Context(), "nobody", "/nonexistent/rowhook", nil, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error is %v", err)
 	}
 }
