@@ -37,15 +37,7 @@ func startDaemon(t *testing.T, args ...string) *daemon {
 	if err := <-started; err != nil {
 		t.Fatalf("starting rowhook: %v", err)
 	}
-	t.Cleanup(func() {
-		if d.running() {
-			d.signal(syscall.SIGCONT)
-			d.kill()
-		}
-		if t.Failed() {
-			t.Logf("the end of rowhook's log:\n%s", d.stderr.end(40))
-		}
-	})
+	t.Cleanup(d.cleanUp)
 	return d
 }
 
@@ -58,6 +50,24 @@ func (d *daemon) run(started chan<- error) {
 	if err == nil {
 		_ = d.cmd.Wait()
 		close(d.done)
+	}
+}
+
+// cleanUp ends a process that still runs, and shows the log of a failed test: with what its goroutines were doing, if it ran.
+func (d *daemon) cleanUp() {
+	lines := 20
+	if d.running() {
+		d.signal(syscall.SIGCONT)
+		if d.t.Failed() {
+			d.signal(syscall.SIGQUIT)
+			lines = 600
+			<-d.done
+		} else {
+			d.kill()
+		}
+	}
+	if d.t.Failed() {
+		d.t.Logf("the end of rowhook's log:\n%s", d.stderr.end(lines))
 	}
 }
 
