@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"syscall"
 	"testing"
@@ -110,4 +111,57 @@ func TestFrozenUntilItsConnectionsDied(t *testing.T) {
 	s.finish()
 	s.drained(time.Minute)
 	s.judge()
+}
+
+// The server removed binlogs that were not read yet: Rowhook names the lost position and stops, and does not go on as if nothing were
+// missing.
+func TestPurgedPositionStops(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, srv *dbserver.Server) {
+		s := newSite(t, srv, usualEndpoints()...)
+		s.attach()
+		s.load.start(t)
+		s.changes(300)
+		if code := s.daemon.stop(); code != 0 {
+			t.Fatalf("rowhook ended with code %d", code)
+		}
+		s.changes(3000)
+		s.finish()
+		if _, err := s.db.ExecContext(t.Context(), "FLUSH BINARY LOGS"); err != nil {
+			t.Fatal(err)
+		}
+		s.purge()
+		s.refused("serve", exitSource, "position_lost", s.srv.Addr())
+		s.refused("serve", exitSource, "position_lost", s.srv.Addr()) // and again: nothing was moved
+	})
+}
+
+// purge removes all binlogs but the newest two.
+func (s *site) purge() {
+	s.t.Helper()
+	rows, err := s.db.QueryContext(s.t.Context(), "SHOW BINARY LOGS")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var files []string
+	for rows.Next() {
+		var name, rest sql.RawBytes
+		columns := []any{&name, &rest, &rest}[:2]
+		if s.srv.Kind() == dbserver.MySQL {
+			columns = append(columns, &rest) // it also says whether a file is encrypted
+		}
+		if err := rows.Scan(columns...); err != nil {
+			s.t.Fatal(err)
+		}
+		files = append(files, string(name))
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		s.t.Fatal(err)
+	}
+	if len(files) < 3 {
+		return
+	}
+	if _, err := s.db.ExecContext(s.t.Context(), fmt.Sprintf("PURGE BINARY LOGS TO '%s'", files[len(files)-2])); err != nil {
+		s.t.Fatal(err)
+	}
 }

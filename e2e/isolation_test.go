@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,7 +35,7 @@ func TestBadEndpointsDelayNobody(t *testing.T) {
 		s := newSite(t, srv, endpoints...)
 		// For every row's third version the expression divides by zero, and is true for all others.
 		s.types = poisonType(s.database)
-		s.config = "delivery: {retry: [200ms, 1h]}\n"
+		s.config = "delivery: {retry: [200ms, 1h, 1h, 1h]}\n"
 		for name, b := range badEndpoints() {
 			s.receiver.Behave("/"+name, receiver.Always(b))
 		}
@@ -44,17 +46,19 @@ func TestBadEndpointsDelayNobody(t *testing.T) {
 		s.finish()
 		s.drained(20*time.Second, "all", "orders")
 
-		poison := map[string]int{}
+		wanted, poison := 0, 0
 		for _, e := range s.load.book.wanted(kindItem) {
-			if !e.deleted && e.version != 3 {
-				poison[e.key]++
+			switch {
+			case !e.deleted && e.version == 3:
+				poison++
+			case !e.deleted:
+				wanted++
 			}
 		}
-		wanted := 0
-		for _, n := range poison {
-			wanted += n
-		}
 		s.waitFor("/poison", wanted)
+		if _, metrics := s.daemon.get("/metrics"); !strings.Contains(metrics, fmt.Sprintf("\nrowhook_deliver_parked_total{source=\"shop\"} %d\n", poison)) {
+			t.Errorf("the metrics do not tell of %d parked events:\n%s", poison, metrics)
+		}
 		s.judge("all", "orders")
 		if got := s.receiver.Counts("/poison").Distinct; got != wanted {
 			t.Errorf("%d events of the type with the failing expression were delivered, want %d", got, wanted)
@@ -97,4 +101,31 @@ func (s *site) judgeBad() {
 	if c := s.receiver.Counts("/busy"); c.Requests > 200 {
 		s.t.Errorf("endpoint busy asked for an hour of patience and got %d requests", c.Requests)
 	}
+}
+
+// An endpoint that was down for longer than its queue lasts gets all it missed, in order, also when the process was killed meanwhile;
+// and nobody else waits for it.
+func TestEndpointComesBack(t *testing.T) {
+	t.Parallel()
+	dbservertest.Each(t, func(t *testing.T, srv *dbserver.Server) {
+		endpoints := usualEndpoints()
+		endpoints = append(endpoints, endpoint{name: "down", kinds: []string{kindItem, kindEven}, extra: "queue_bytes: 64KiB"})
+		s := newSite(t, srv, endpoints...)
+		s.config = "delivery: {retry: [" + repeated("500ms", 32) + "]}\n"
+		s.receiver.Behave("/down", receiver.Always(receiver.Behaviour{Status: 503}))
+		s.attach()
+		s.load.rate = 800
+		s.load.start(t)
+		for range 3 {
+			s.changes(500)
+			s.kill()
+			s.start()
+		}
+		s.drained(30*time.Second, "orders")
+		s.receiver.Behave("/down", nil)
+		s.changes(500)
+		s.finish()
+		s.drained(time.Minute)
+		s.judge()
+	})
 }

@@ -95,6 +95,10 @@ func (s *site) killAtRandom(kills int) {
 		s.kill()
 		s.start()
 	}
+	s.heard()
+	if took := time.Since(s.daemon.began); took > startLimit {
+		s.t.Errorf("the first delivery came %v after the last start, and may take %v", took, startLimit)
+	}
 }
 
 // repeated is a list of n equal values.

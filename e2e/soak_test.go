@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -104,31 +103,6 @@ func (s *site) logSize() int64 {
 		s.t.Fatal(err)
 	}
 	return size
-}
-
-// purge removes the binlogs that were read.
-func (s *site) purge() {
-	s.t.Helper()
-	rows, err := s.db.QueryContext(s.t.Context(), "SHOW BINARY LOGS")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var files []string
-	for rows.Next() {
-		var name string
-		var size int64
-		if err := rows.Scan(&name, &size); err != nil {
-			s.t.Fatal(err)
-		}
-		files = append(files, name)
-	}
-	rows.Close()
-	if len(files) < 3 {
-		return
-	}
-	if _, err := s.db.ExecContext(s.t.Context(), fmt.Sprintf("PURGE BINARY LOGS TO '%s'", files[len(files)-2])); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // peakMemory is the most that was resident of the process.
