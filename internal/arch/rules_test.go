@@ -59,6 +59,7 @@ func places() map[string]level {
 		"e2e":      free,
 		"examples": free,
 
+		"docs":                       support,
 		"internal/arch":              support,
 		"internal/change/changetest": support,
 		"internal/dbserver":          support,
