@@ -3,7 +3,9 @@
 package docs
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"go/format"
 	"os"
 	"os/exec"
@@ -11,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rowhook/rowhook/internal/app"
@@ -18,7 +21,43 @@ import (
 	"github.com/rowhook/rowhook/internal/dbserver/dbservertest"
 )
 
-func TestMain(m *testing.M) { dbservertest.Main(m) }
+func TestMain(m *testing.M) {
+	code := dbservertest.Run(m)
+	if path, err := rowhook(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path)) // a folder in the system's temporary one
+	}
+	os.Exit(code)
+}
+
+// rowhook is the command, built once for all tests.
+var rowhook = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "rowhook-docs-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "rowhook")
+	return path, compile(context.Background(), path, "./cmd/rowhook")
+})
+
+// binary returns the path of the command.
+func binary(t *testing.T) string {
+	t.Helper()
+	path, err := rowhook()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// compile builds a program of this module.
+func compile(ctx context.Context, out, pkg string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, pkg)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, said)
+	}
+	return nil
+}
 
 // root is the repository, from here.
 const root = ".."
@@ -184,7 +223,9 @@ func TestGo(t *testing.T) {
 		}
 		dir := t.TempDir()
 		place(t, dir, map[string]string{"main.go": b.text})
-		build(t, filepath.Join(dir, "main"), filepath.Join(dir, "main.go"))
+		if err := compile(t.Context(), filepath.Join(dir, "main"), filepath.Join(dir, "main.go")); err != nil {
+			t.Errorf("%s:%d: %v", b.page, b.line, err)
+		}
 	}
 }
 
@@ -197,21 +238,10 @@ func dedent(s string) string {
 	return b.String()
 }
 
-// build compiles a program of this module.
-func build(t *testing.T, out, pkg string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", out, pkg)
-	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build %s: %v\n%s", pkg, err, said)
-	}
-}
-
 // Every command on a page is one that exists, with flags that exist.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	bin := filepath.Join(t.TempDir(), "rowhook")
-	build(t, bin, "./cmd/rowhook")
+	bin := binary(t)
 	if out, err := exec.CommandContext(t.Context(), bin, "version").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "rowhook ") {
 		t.Errorf("rowhook version: %v: %s", err, out)
 	}

@@ -3,6 +3,7 @@ package docs
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -208,5 +209,36 @@ func TestFileMap(t *testing.T) {
 		if !exists(t, m[1]) {
 			t.Errorf("ARCHITECTURE.md names %s, which is not there", m[1])
 		}
+	}
+}
+
+// Every line that a page says the log has is one that the program writes.
+func TestLogLines(t *testing.T) {
+	t.Parallel()
+	var code strings.Builder
+	for _, pattern := range []string{"internal/*/*.go", "internal/capture/mysql/*.go", "cmd/rowhook/*.go"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			rel, err := filepath.Rel(root, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.WriteString(read(t, rel))
+		}
+	}
+	n := 0
+	for _, page := range []string{"docs/operations.md", "docs/on-call.md"} {
+		for _, m := range regexp.MustCompile("`([a-z]+ [a-z ]+)` in the log|log says `([a-z ]+)`|logs `([a-z ]+)`").FindAllStringSubmatch(read(t, page), -1) {
+			n++
+			if line := m[1] + m[2] + m[3]; !strings.Contains(code.String(), `"`+line) {
+				t.Errorf("%s: no line of the log says %q", page, line)
+			}
+		}
+	}
+	if n < 4 {
+		t.Errorf("only %d lines of the log were found on the pages", n)
 	}
 }
