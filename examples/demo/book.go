@@ -20,7 +20,7 @@ const window = 10 * time.Second
 
 // wanted is a committed change that an endpoint must be told about.
 type wanted struct {
-	endpoint, kind string
+	endpoint string
 	// row names the changed row: its changes must arrive in their order.
 	row string
 	// text is the event in short: its type, and the values that were written. It is what an arrival must match.

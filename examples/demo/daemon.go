@@ -87,7 +87,8 @@ func (d *daemon) start() (*process, error) {
 		return nil, fmt.Errorf("open rowhook's log: %w", err)
 	}
 	defer log.Close()
-	p := &process{cmd: exec.Command(d.binary, "serve", "--config", d.dir+"/rowhook.yaml"), done: make(chan struct{})}
+	// Not with the context of Run: at its end Rowhook is stopped in good order.
+	p := &process{cmd: exec.CommandContext(context.Background(), d.binary, "serve", "--config", d.dir+"/rowhook.yaml"), done: make(chan struct{})}
 	p.cmd.Env, p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = d.environment(), d.dir, log, log
 	p.cmd.SysProcAttr = childAttr()
 	started := make(chan error)

@@ -154,9 +154,13 @@ func (d *demo) play(stop, abort context.Context, stdin *os.File) error {
 		defer endServing()
 		return d.trade(stop, abort, failed)
 	})
-	g.Go(func() error { return d.watchKeys(failed, stdin) })
-	g.Go(func() error { return d.killOften(stop) })
-	g.Go(func() error { return d.show(failed, stop) })
+	for _, run := range []func(){
+		func() { d.watchKeys(failed, stdin) },
+		func() { d.killOften(failed, stop) },
+		func() { d.show(failed, stop) },
+	} {
+		g.Go(func() error { run(); return nil })
+	}
 	return g.Wait()
 }
 
@@ -182,17 +186,19 @@ func (d *demo) trade(stop, abort, failed context.Context) error {
 	return nil
 }
 
-// killOften kills Rowhook every so often while the shop is open.
-func (d *demo) killOften(open context.Context) error {
+// killOften kills Rowhook every so often while the shop is open, until ctx ends.
+func (d *demo) killOften(ctx, open context.Context) {
 	if d.opts.killEvery == 0 {
-		return nil
+		return
 	}
 	tick := time.NewTicker(d.opts.killEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-open.Done():
-			return nil
+			return
+		case <-ctx.Done():
+			return
 		case <-tick.C:
 			d.daemon.kill()
 		}
@@ -200,13 +206,13 @@ func (d *demo) killOften(open context.Context) error {
 }
 
 // show draws what happens until ctx ends; open says whether the shop still is.
-func (d *demo) show(ctx, open context.Context) error {
+func (d *demo) show(ctx, open context.Context) {
 	tick := time.NewTicker(d.screen.interval())
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case now := <-tick.C:
 			d.screen.draw(d.view(now, open.Err() == nil))
 		}
@@ -221,7 +227,9 @@ func (d *demo) close() error {
 	}
 	if d.shop != nil {
 		if d.server.External() {
-			_, err := d.shop.db.Exec("DROP DATABASE IF EXISTS sakila; DROP USER IF EXISTS rowhook_demo, visitor")
+			ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+			defer cancel()
+			_, err := d.shop.db.ExecContext(ctx, "DROP DATABASE IF EXISTS sakila; DROP USER IF EXISTS rowhook_demo, visitor")
 			errs = append(errs, err)
 		}
 		errs = append(errs, d.shop.db.Close())
