@@ -38,7 +38,8 @@ build: ## Build bin/rowhook, a static binary
 
 .PHONY: demo
 demo: build ## Play the rental shop against a private MariaDB; Ctrl-C ends it and leaves nothing
-	CGO_ENABLED=0 go run ./examples/demo
+	CGO_ENABLED=0 go build -trimpath -o bin/rowhook-demo ./examples/demo
+	@exec bin/rowhook-demo
 
 .PHONY: test
 test: need-cc need-node-packages ## Vet and run all tests, with real servers, under the race detector
