@@ -55,7 +55,7 @@ func (d *daemon) run(started chan<- error) {
 
 // cleanUp ends a process that still runs, and shows the log of a failed test: with what its goroutines were doing, if it ran.
 func (d *daemon) cleanUp() {
-	lines := 20
+	lines := 120
 	if d.running() {
 		d.signal(syscall.SIGCONT)
 		if d.t.Failed() {

@@ -64,7 +64,7 @@ func TestDatabaseFaults(t *testing.T) {
 
 		s.finish()
 		s.daemon.mustRun()
-		s.drained(time.Minute)
+		s.drained(drainTime)
 		s.judge()
 	})
 }
@@ -109,7 +109,7 @@ func TestFrozenUntilItsConnectionsDied(t *testing.T) {
 	s.daemon.signal(syscall.SIGCONT)
 	s.changes(200)
 	s.finish()
-	s.drained(time.Minute)
+	s.drained(drainTime)
 	s.judge()
 }
 

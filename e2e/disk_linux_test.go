@@ -44,7 +44,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	s.changes(500)
 	s.finish()
-	s.drained(time.Minute)
+	s.drained(drainTime)
 	s.judge()
 }
 
@@ -70,7 +70,7 @@ func TestCrashOnFullDisk(t *testing.T) {
 	}
 	s.start()
 	s.finish()
-	s.drained(time.Minute)
+	s.drained(drainTime)
 	s.judge()
 }
 

@@ -44,7 +44,7 @@ func TestBadEndpointsDelayNobody(t *testing.T) {
 		s.load.start(t)
 		s.changes(4000)
 		s.finish()
-		s.drained(20*time.Second, "all", "orders")
+		s.drained(goodTime, "all", "orders")
 
 		wanted, poison := 0, 0
 		for _, e := range s.load.book.wanted(kindItem) {
@@ -121,11 +121,11 @@ func TestEndpointComesBack(t *testing.T) {
 			s.kill()
 			s.start()
 		}
-		s.drained(30*time.Second, "orders")
+		s.drained(goodTime, "orders")
 		s.receiver.Behave("/down", nil)
 		s.changes(500)
 		s.finish()
-		s.drained(time.Minute)
+		s.drained(drainTime)
 		s.judge()
 	})
 }

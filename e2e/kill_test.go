@@ -22,7 +22,7 @@ func TestKillNine(t *testing.T) {
 		s.load.start(t)
 		s.killAtRandom(kills)
 		s.finish()
-		s.drained(2 * time.Minute)
+		s.drained(drainTime)
 		s.judge()
 	})
 }
@@ -53,7 +53,7 @@ func TestKillNineWithBadReceiver(t *testing.T) {
 		s.load.start(t)
 		s.killAtRandom(kills)
 		s.finish()
-		s.drained(2 * time.Minute)
+		s.drained(drainTime)
 		s.judge()
 		if c := s.receiver.Counts("/elsewhere"); c.Requests+c.Refused > 0 {
 			t.Errorf("a redirect was followed: %+v", c)
@@ -72,7 +72,7 @@ func TestSoakKillNine(t *testing.T) {
 		s.load.start(t)
 		s.killAtRandom(kills)
 		s.finish()
-		s.drained(5 * time.Minute)
+		s.drained(drainTime)
 		s.judge()
 	})
 }

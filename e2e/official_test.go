@@ -46,7 +46,7 @@ func TestOfficialVerifiers(t *testing.T) {
 	s.load.start(t)
 	s.changes(300)
 	s.finish()
-	s.drained(time.Minute, "go")
+	s.drained(drainTime, "go")
 	wanted := len(s.load.book.wanted(kindItem, kindOrder))
 	eventually(t, 30*time.Second, fmt.Sprintf("%d deliveries to Node", wanted), func() bool { return node.counts(t).Verified >= wanted })
 	s.judge("go")

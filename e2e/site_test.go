@@ -44,6 +44,13 @@ const (
 	probeKind = "probe.written"
 )
 
+// How long it may take until everything was delivered, on a machine that has other things to do: drainTime in all, goodTime at
+// endpoints beside which others fail, of which each failure takes longer than that.
+const (
+	drainTime = 3 * time.Minute
+	goodTime  = 45 * time.Second
+)
+
 // site is one test's world: a database, a workload, a receiver, and a Rowhook between them.
 type site struct {
 	t         *testing.T

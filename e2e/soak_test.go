@@ -63,7 +63,7 @@ func TestSoakTwentyGigabyteLog(t *testing.T) {
 		}
 	}
 	s.finish()
-	s.drained(2*time.Minute, "all", "orders")
+	s.drained(drainTime, "all", "orders")
 	s.waitFor("/bulk", 2*rounds)
 	s.judge("all", "orders")
 }

@@ -22,13 +22,13 @@ func TestGracefulStop(t *testing.T) {
 			s.daemon.address() // it serves
 			s.changes(300)
 			if code := s.daemon.stop(); code != 0 {
-				t.Errorf("rowhook ended with code %d, want 0; its log:\n%s", code, s.daemon.stderr.end(20))
+				t.Errorf("rowhook ended with code %d, want 0; its log:\n%s", code, s.daemon.stderr.end(120))
 			}
 			s.changes(100)
 			s.start()
 		}
 		s.finish()
-		s.drained(time.Minute)
+		s.drained(drainTime)
 		s.judge()
 	})
 }
@@ -51,12 +51,12 @@ func TestStopWhileStarting(t *testing.T) {
 		s.daemon.mustRun()
 		// A signal that comes before the program's first line ends it like any other.
 		if code := s.daemon.stop(); code != 0 && code != -1 {
-			t.Errorf("rowhook ended with code %d, want 0; its log:\n%s", code, s.daemon.stderr.end(20))
+			t.Errorf("rowhook ended with code %d, want 0; its log:\n%s", code, s.daemon.stderr.end(120))
 		}
 	}
 	s.start()
 	s.finish()
-	s.drained(time.Minute)
+	s.drained(drainTime)
 	s.judge()
 }
 
