@@ -78,7 +78,7 @@ func (a *App) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	a.client = deliver.NewClient(egress, deliver.TransportOptions{MaxIdleConnsPerHost: idleConns(a.cfg)})
+	a.client = deliver.NewClient(egress, deliver.TransportOptions{MaxIdleConnsPerHost: idleConns(a.cfg), ResponseTimeout: longestTimeout(a.cfg)})
 	endpoints, err := newEndpoints(a.cfg, egress, a.version)
 	if err != nil {
 		return err
@@ -135,6 +135,15 @@ func idleConns(cfg *config.Config) int {
 		n = max(n, e.Concurrency)
 	}
 	return n
+}
+
+// longestTimeout is what the client allows; each attempt has its endpoint's own.
+func longestTimeout(cfg *config.Config) time.Duration {
+	var d time.Duration
+	for _, e := range cfg.Endpoints {
+		d = max(d, e.Timeout)
+	}
+	return d
 }
 
 // ListenError says that the process's own address is taken or not ours.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 
+	"github.com/rowhook/rowhook/internal/change"
 	"github.com/rowhook/rowhook/internal/config"
 	"github.com/rowhook/rowhook/internal/deliver"
 	"github.com/rowhook/rowhook/internal/event"
@@ -36,16 +36,10 @@ func CompileTypes(cfg *config.Config) (*event.Set, error) {
 	if err != nil {
 		return nil, &TypesError{err}
 	}
-	if err := cfg.CheckTypes(set.Names(), matchType); err != nil {
+	if err := cfg.CheckTypes(set.Names(), change.Glob); err != nil {
 		return nil, err
 	}
 	return set, nil
-}
-
-// matchType matches a pattern over type names; a name's dots are not borders, "rental.*" is all below rental.
-func matchType(pattern, name string) bool {
-	ok, err := path.Match(pattern, name)
-	return ok && err == nil
 }
 
 func newEndpoints(cfg *config.Config, egress *deliver.Egress, version string) ([]*deliver.Endpoint, error) {
@@ -151,7 +145,7 @@ func has(known []store.Subscription, endpoint, name string) bool {
 func (a *App) matching(patterns []string) []string {
 	var out []string
 	for _, name := range a.types.Names() {
-		if slices.ContainsFunc(patterns, func(p string) bool { return matchType(p, name) }) {
+		if slices.ContainsFunc(patterns, func(p string) bool { return change.Glob(p, name) }) {
 			out = append(out, name)
 		}
 	}

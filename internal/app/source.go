@@ -165,7 +165,7 @@ func (lastingError) Permanent() bool { return true }
 func (e lastingError) Unwrap() error { return e.error }
 
 func lasting(err error) error {
-	if errors.Is(err, eventlog.ErrFenced) || errors.Is(err, eventlog.ErrCorrupt) {
+	if errors.Is(err, eventlog.ErrFenced) || errors.Is(err, eventlog.ErrCorrupt) || errors.Is(err, eventlog.ErrExpired) {
 		return lastingError{err}
 	}
 	return err

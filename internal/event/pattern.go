@@ -3,6 +3,8 @@ package event
 import (
 	"fmt"
 	"strings"
+
+	"github.com/rowhook/rowhook/internal/change"
 )
 
 // ownSchema holds Rowhook's own tables (canary, markers). They are matched by their exact names only.
@@ -34,29 +36,5 @@ func (p pattern) match(schema, table string) bool {
 	if p.glob() && schema == ownSchema {
 		return false
 	}
-	return globMatch(p.schema, schema) && globMatch(p.table, table)
-}
-
-// globMatch matches * with any characters, in time linear in the text per star.
-func globMatch(glob, s string) bool {
-	g, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case g < len(glob) && glob[g] == '*':
-			star, mark = g, i
-			g++
-		case g < len(glob) && glob[g] == s[i]:
-			g++
-			i++
-		case star >= 0:
-			mark++
-			g, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	for g < len(glob) && glob[g] == '*' {
-		g++
-	}
-	return g == len(glob)
+	return change.Glob(p.schema, schema) && change.Glob(p.table, table)
 }

@@ -3,6 +3,8 @@ package event
 import (
 	"strings"
 	"testing"
+
+	"github.com/rowhook/rowhook/internal/change"
 )
 
 func TestTemplateErrorsHaveAnOffset(t *testing.T) {
@@ -47,8 +49,8 @@ func TestGlob(t *testing.T) {
 		{"*", "", true}, {"*", "abc", true}, {"a*", "abc", true}, {"*c", "abc", true}, {"a*c", "ac", true}, {"a*c", "abcd", false},
 		{"*b*", "abc", true}, {"abc", "abc", true}, {"abc", "abd", false}, {"a*b*c", "aXbYbZc", true}, {"", "", true}, {"", "a", false}, {"a**", "a", true},
 	} {
-		if got := globMatch(tc.glob, tc.s); got != tc.want {
-			t.Errorf("globMatch(%q, %q) = %v", tc.glob, tc.s, got)
+		if got := change.Glob(tc.glob, tc.s); got != tc.want {
+			t.Errorf("Glob(%q, %q) = %v", tc.glob, tc.s, got)
 		}
 	}
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/rowhook/rowhook/internal/change"
 )
 
-const aheadHint = "The server lacks transactions that were captured: a failover lost them, or it was rebuilt or reset. Follow the server that has them, or start anew with a snapshot."
+const aheadHint = "The server lacks transactions that were captured: a failover lost them, or it was rebuilt or reset. Follow the server that has them, or move data_dir away to attach anew at the present position."
 
 // checkContinuity returns what the position has, once it is certain that the server can continue it without a gap: what we have was
 // executed there, and what it purged we have.
 func (r *Replica) checkContinuity(ctx context.Context, s *session, from change.Position) (*change.GTIDSet, error) {
 	have, err := change.ParseGTIDSet(s.flavor, from.GTIDSet)
 	if err != nil {
-		return nil, stop(CodePositionLost, "The source was captured from another kind of server. Follow that one, or start anew with a snapshot.",
+		return nil, stop(CodePositionLost, "The source was captured from another kind of server. Follow that one, or move data_dir away to attach anew at the present position.",
 			"the position is not one of a %s server: %v", s.flavor, err)
 	}
 	if err := r.checkNotAhead(ctx, s, have); err != nil {

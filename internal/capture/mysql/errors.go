@@ -142,7 +142,7 @@ func (r *Replica) classifyTLS(err error) *StopError {
 // lost says that the server cannot continue a position.
 func lost(what string) *StopError {
 	return stop(CodePositionLost,
-		"The server no longer has all binlogs since the last captured transaction. Follow a server that still has them, or start anew with a snapshot.",
+		"The server no longer has all binlogs since the last captured transaction. Follow a server that still has them, or move data_dir away to attach anew at the present position.",
 		"the position cannot be continued: %s", what)
 }
 

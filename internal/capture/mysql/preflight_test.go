@@ -12,6 +12,8 @@ import (
 
 	"github.com/rowhook/rowhook/internal/dbserver"
 	"github.com/rowhook/rowhook/internal/dbserver/dbservertest"
+
+	"github.com/rowhook/rowhook/internal/change"
 )
 
 func check(t *testing.T, cfg Config) []Finding {
@@ -225,8 +227,8 @@ func TestGlob(t *testing.T) {
 		{"*", "", true}, {"*", "abc", true}, {"a*", "abc", true}, {"a*c", "abc", true}, {"a*c", "abd", false}, {"a?c", "abc", true},
 		{"a?c", "ac", false}, {"", "", true}, {"", "a", false}, {"*b*b", "abab", true}, {"a", "A", false}, {"a**", "a", true},
 	} {
-		if got := glob(c.pattern, c.s); got != c.want {
-			t.Errorf("glob(%q, %q) = %v", c.pattern, c.s, got)
+		if got := change.Glob(c.pattern, c.s); got != c.want {
+			t.Errorf("Glob(%q, %q) = %v", c.pattern, c.s, got)
 		}
 	}
 	all, err := newTableSet([]string{"*.*"}, []string{"app.*.Pass*"})

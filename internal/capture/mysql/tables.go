@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/rowhook/rowhook/internal/change"
 )
 
 // tableSet holds the patterns of wanted tables and excluded columns.
@@ -54,7 +56,7 @@ func (s tableSet) wanted(schema, table string) bool {
 // excluded reports whether a column of a wanted table stays out of the log. Names of columns are not case sensitive on the server.
 func (s tableSet) excluded(schema, table, column string) bool {
 	for _, p := range s.columns {
-		if glob(p.schema, schema) && glob(p.table, table) && glob(strings.ToLower(p.column), strings.ToLower(column)) {
+		if change.Glob(p.schema, schema) && change.Glob(p.table, table) && change.Glob(strings.ToLower(p.column), strings.ToLower(column)) {
 			return true
 		}
 	}
@@ -68,7 +70,7 @@ func (p tablePattern) matches(schema, table string) bool {
 	if systemSchema(schema) && p.schema != schema {
 		return false
 	}
-	return glob(p.schema, schema) && glob(p.table, table)
+	return change.Glob(p.schema, schema) && change.Glob(p.table, table)
 }
 
 // systemSchema reports whether the schema belongs to the server, or to Rowhook itself.
@@ -78,25 +80,4 @@ func systemSchema(schema string) bool {
 		return true
 	}
 	return false
-}
-
-// glob matches * and ?, in time proportional to the product of the lengths at worst.
-func glob(pattern, s string) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }
