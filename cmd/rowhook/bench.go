@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -53,6 +54,9 @@ func runBench(c *cobra.Command, asJSON bool, validate func() error, run func(con
 		return &usageError{c.CommandPath(), err}
 	}
 	r, err := run(c.Context())
+	if c.Context().Err() != nil {
+		return errors.New("interrupted before the end: nothing is measured, and nothing is left behind")
+	}
 	if err != nil {
 		return err
 	}
