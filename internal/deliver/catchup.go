@@ -174,11 +174,8 @@ func (c *catchup) offer(raw []byte, group []*lane) ([]*lane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("match block at seq %d: %w", blk.FirstSeq, err)
 	}
-	group = slices.DeleteFunc(group, func(l *lane) bool { return !in[l] })
-	for _, l := range group {
-		l.passed(blk.LastSeq())
-	}
-	return group, nil
+	// A lane that was disabled meanwhile must leave as well: its cursor stands still, and the others would wait at the log's end.
+	return slices.DeleteFunc(group, func(l *lane) bool { return !in[l] || !l.passed(blk.LastSeq()) }), nil
 }
 
 // offerLagging is offer for the catch-up reader. A lane that cannot take the event keeps its place before it.
@@ -195,14 +192,15 @@ func (l *lane) offerLagging(ev *event.Event, b *body) bool {
 	return false
 }
 
-func (l *lane) passed(seq uint64) {
+// passed moves the lane's cursor and reports whether it lags still.
+func (l *lane) passed(seq uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state == lagging && seq > l.cursor {
 		l.cursor = seq
-		l.before.passed(seq)
 		l.markDirty()
 	}
+	return l.state == lagging
 }
 
 // join makes live those lanes that have come to where the live reader is, and returns the others.
@@ -220,7 +218,6 @@ func (c *catchup) joinStanding(group []*lane) []*lane {
 		defer l.mu.Unlock()
 		if l.state == lagging && l.cursor >= at {
 			l.state = live
-			l.before.passed(l.cursor)
 			c.engine.stats.Lagging.Add(-1)
 			l.markDirty()
 		}
@@ -237,7 +234,6 @@ func (c *catchup) expire(group []*lane, first uint64) {
 			l.changes.expired = append(l.changes.expired, ExpiredRange{Source: c.engine.opts.Source, Endpoint: l.ep.Name, SeqRange: lost})
 			c.engine.opts.Log.Error("events expired before they were delivered", "source", c.engine.opts.Source, "endpoint", l.ep.Name, "first", lost.First, "last", lost.Last)
 			l.cursor = first - 1
-			l.before.passed(l.cursor)
 			l.markDirty()
 		}
 		l.mu.Unlock()

@@ -150,7 +150,17 @@ type Engine struct {
 	unwritten atomic.Int64
 	wrote     map[int]time.Time // by slot, the last write
 
-	stats Stats
+	// unsaved is a batch that was collected and not written yet; it belongs to whoever writes checkpoints.
+	unsaved *unsaved
+
+	bounds bounds
+	stats  Stats
+}
+
+// bounds of a lane beside its queue's bytes.
+type bounds struct {
+	outstanding, waiting      int
+	exceptionBytes, fairBytes int64
 }
 
 // New returns an Engine.
@@ -158,6 +168,7 @@ func New(opts Options, deps Deps) *Engine {
 	return &Engine{
 		opts: opts, deps: deps, lanes: map[string]*lane{}, catchup: make(chan struct{}, 1),
 		gate: newGate(), leaseGate: newGate(), flushed: make(chan struct{}), wrote: map[int]time.Time{},
+		bounds: bounds{maxOutstanding, maxWaiting, maxExceptionBytes, fairBytes},
 	}
 }
 
@@ -183,12 +194,12 @@ func (e *Engine) Run(ctx context.Context) error {
 		return nil
 	})
 	err := g.Wait()
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = nil
+	}
 	// What the last requests brought is worth one more write, also when something else failed.
 	if cerr := e.lastCheckpoint(ctx); err == nil {
 		err = cerr
-	}
-	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return nil
 	}
 	return err
 }
@@ -196,6 +207,10 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) lastCheckpoint(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
+	// A checkpoint that was under way at the end comes first: what this one says builds on it.
+	if err := e.write(ctx); err != nil {
+		return err
+	}
 	return e.checkpoint(ctx, true)
 }
 
@@ -238,13 +253,9 @@ func (e *Engine) observe(l *lane, it *item, res result, answered time.Time) {
 
 // eventsAt calls f with the events that today's types make of one change in the log.
 func (e *Engine) eventsAt(ctx context.Context, seq uint64, f func(*event.Event) error) error {
-	raw, err := e.deps.Log.Reader(seq).Next(ctx)
+	blk, err := e.blockOf(ctx, seq)
 	if err != nil {
 		return fmt.Errorf("read seq %d: %w", seq, err)
-	}
-	blk, err := change.Parse(raw)
-	if err != nil {
-		return err
 	}
 	m := e.opts.Types.NewMatcher()
 	return blk.Each(func(c *change.Change) error {
@@ -253,6 +264,21 @@ func (e *Engine) eventsAt(ctx context.Context, seq uint64, f func(*event.Event) 
 		}
 		return m.Each(e.opts.Source, e.opts.Generation, c, f)
 	})
+}
+
+// blockOf returns the block that holds a change. Blocks that only move the position may stand before it.
+func (e *Engine) blockOf(ctx context.Context, seq uint64) (*change.Block, error) {
+	r := e.deps.Log.Reader(seq)
+	for {
+		raw, err := r.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		blk, err := change.Parse(raw)
+		if err != nil || blk.NextSeq() > seq {
+			return blk, err
+		}
+	}
 }
 
 // gate holds sends back while progress cannot be written: what is sent then could not be kept from being sent again.

@@ -85,8 +85,14 @@ func (l *lane) offerLive(ev *event.Event, body *body) {
 	if l.state != live || ev.Seq <= l.cursor || l.accept(ev, body) {
 		return
 	}
-	l.state, l.cursor = lagging, ev.Seq-1
+	l.lag(ev.Seq - 1)
+}
+
+// lag makes a live lane lag from the cursor on. From now on the slot's place is not the lane's, so its own must be written.
+func (l *lane) lag(cursor uint64) {
+	l.state, l.cursor = lagging, cursor
 	l.engine.stats.Lagging.Add(1)
+	l.markDirty()
 }
 
 // accept takes an event in, or returns false if the lane is full. One that it has had already is taken without effect.
@@ -103,6 +109,7 @@ func (l *lane) accept(ev *event.Event, body *body) bool {
 		keys: orderKeys(ev.Key, ev.OtherKey, l.ep.Ordered),
 	}
 	l.markDirty()
+	l.resume(ev.Seq)
 	l.note(ev)
 	if err := body.render(ev); err != nil {
 		l.poison(it, err)
@@ -119,6 +126,16 @@ func (l *lane) had(seq uint64, typ string) bool {
 	return l.before.contains(seq, typ)
 }
 
+// resume brings back what is done of a seq that another event follows of.
+func (l *lane) resume(seq uint64) {
+	if l.acceptedSeq != seq || l.tracker.len() > 0 {
+		return
+	}
+	for _, typ := range l.accepted {
+		l.tracker.add(&item{ref: EventRef{seq, typ}, done: true})
+	}
+}
+
 func (l *lane) note(ev *event.Event) {
 	if l.acceptedSeq != ev.Seq {
 		l.acceptedSeq, l.accepted = ev.Seq, l.accepted[:0]
@@ -128,27 +145,30 @@ func (l *lane) note(ev *event.Event) {
 
 // full reports whether the lane has reached one of its bounds.
 func (l *lane) full() bool {
-	return l.bytes >= l.ep.QueueBytes || l.tracker.len() >= maxOutstanding ||
-		len(l.waiting) >= maxWaiting || l.excBytes >= maxExceptionBytes ||
-		(l.bytes+l.excBytes >= fairBytes && l.engine.queued.Load() >= l.engine.opts.QueueBytes)
+	b := &l.engine.bounds
+	return l.bytes >= l.ep.QueueBytes || l.tracker.len() >= b.outstanding ||
+		len(l.waiting) >= b.waiting || l.excBytes >= b.exceptionBytes ||
+		(l.bytes+l.excBytes >= b.fairBytes && l.engine.queued.Load() >= l.engine.opts.QueueBytes)
 }
 
 // hasRoom reports whether catching up is worth a slice: half of the queue is free.
 func (l *lane) hasRoom() bool {
-	return l.state == lagging && !l.full() && l.bytes <= l.ep.QueueBytes/2 && l.tracker.len() <= maxOutstanding/2
+	return l.state == lagging && !l.full() && l.bytes <= l.ep.QueueBytes/2 && l.tracker.len() <= l.engine.bounds.outstanding/2
 }
 
 // queue takes an accepted event in: to be sent, or behind its key.
 func (l *lane) queue(it *item, body []byte) {
-	if l.order.blocked(it.keys) {
-		l.order.add(it)
+	// What becomes an exception at once is tracked too: a restart must not take it from the log a second time.
+	l.tracker.add(it)
+	first := l.order.add(it)
+	if it.stuck() {
 		l.behind(it)
+		l.tracker.trim()
 		return
 	}
 	it.body = body
 	l.account(it)
-	l.tracker.add(it)
-	if l.order.add(it) {
+	if first {
 		l.ready.push(it)
 		l.schedule()
 	}
@@ -156,6 +176,9 @@ func (l *lane) queue(it *item, body []byte) {
 
 // poison parks an event that could not be made: its expression or template failed. It stops nobody.
 func (l *lane) poison(it *item, err error) {
+	it.done = true
+	l.tracker.add(it)
+	l.tracker.trim()
 	l.change(l.exception(it, Parked, "expression: "+err.Error()))
 	l.engine.stats.Parked.Add(1)
 }
@@ -180,7 +203,11 @@ func (l *lane) refund(it *item) {
 	} else {
 		l.bytes -= it.cost
 	}
-	l.engine.queued.Add(-it.cost)
+	n := l.engine.queued.Add(-it.cost)
+	// Below the common bound there is room again also for lanes that have nothing in flight which could ask for more.
+	if bound := l.engine.opts.QueueBytes; n < bound && n+it.cost >= bound {
+		l.engine.wakeCatchup()
+	}
 	it.cost = 0
 }
 

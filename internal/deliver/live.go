@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/rowhook/rowhook/internal/change"
@@ -15,6 +16,11 @@ func (e *Engine) runLive(ctx context.Context) error {
 	var b body
 	for {
 		raw, err := r.Next(ctx)
+		if expired, ok := errors.AsType[*ExpiredError](err); ok && expired.First > e.liveSeq.Load()+1 {
+			e.skipTo(expired.First)
+			r = e.deps.Log.Reader(expired.First)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("read the log: %w", err)
 		}
@@ -25,6 +31,22 @@ func (e *Engine) runLive(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// skipTo goes on at the oldest change there still is. The catch-up reader tells each lane what it lost.
+func (e *Engine) skipTo(first uint64) {
+	e.offering.Lock()
+	defer e.offering.Unlock()
+	for _, l := range e.order {
+		l.mu.Lock()
+		if l.state == live {
+			l.lag(l.offered())
+		}
+		l.mu.Unlock()
+	}
+	e.liveSeq.Store(first - 1)
+	e.stats.LiveSeq.Store(first - 1)
+	e.wakeCatchup()
 }
 
 func (e *Engine) offerLive(raw []byte, m *event.Matcher, b *body) error {

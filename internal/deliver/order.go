@@ -13,7 +13,8 @@ type item struct {
 
 	// keys are the order keys that it holds: one, or two when the change moved the key itself; 0 is none.
 	keys [2]uint64
-	next [2]*item // the next event with that key
+	// next is the next event with that key, prev the one before it.
+	next, prev [2]*item
 
 	done      bool // no longer outstanding: delivered, skipped, or kept as an exception
 	exception bool // stands in the store as an exception
@@ -43,6 +44,7 @@ func (o keyOrder) add(it *item) bool {
 			f.head = it
 		} else {
 			f.tail.next[slotOfKey(f.tail, k)] = it
+			it.prev[slotOfKey(it, k)] = f.tail
 			ready = false
 		}
 		f.tail = it
@@ -63,12 +65,13 @@ func (o keyOrder) remove(it *item) []*item {
 			delete(o, k)
 			continue
 		}
+		n.prev[slotOfKey(n, k)] = nil
 		f := o[k]
 		f.head = n
 		o[k] = f
 	}
 	for i, n := range it.next {
-		if n != nil && (i == 0 || n != it.next[0]) && o.first(n) {
+		if n != nil && (i == 0 || n != it.next[0]) && n.first() {
 			ready = append(ready, n)
 		}
 	}
@@ -77,35 +80,17 @@ func (o keyOrder) remove(it *item) []*item {
 }
 
 // first reports whether it is at the head of all its keys.
-func (o keyOrder) first(it *item) bool {
-	for _, k := range it.keys {
-		if k != 0 && o[k].head != it {
+func (it *item) first() bool { return it.prev == [2]*item{} }
+
+// stuck reports whether all that stands before it in its keys are exceptions. An event that also stands behind one that is
+// still outstanding is not: after a restart exceptions are put back before the log is read, so it would overtake that one.
+func (it *item) stuck() bool {
+	for _, p := range it.prev {
+		if p != nil && !p.exception {
 			return false
 		}
 	}
-	return true
-}
-
-// blocked reports whether an event with these keys would stand behind an exception.
-func (o keyOrder) blocked(keys [2]uint64) bool {
-	for _, k := range keys {
-		if k != 0 && o[k].tail != nil && o[k].tail.exception {
-			return true
-		}
-	}
-	return false
-}
-
-// followers calls f for every event behind it.
-func (o keyOrder) followers(it *item, f func(*item)) {
-	for _, k := range it.keys {
-		if k == 0 {
-			continue
-		}
-		for n := it.next[slotOfKey(it, k)]; n != nil; n = n.next[slotOfKey(n, k)] {
-			f(n)
-		}
-	}
+	return !it.first()
 }
 
 func slotOfKey(it *item, k uint64) int {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -20,6 +19,8 @@ const (
 	maxUnwritten = 50_000
 	// commitTimeout bounds one write to the store.
 	commitTimeout = 30 * time.Second
+	// slowCommit is when a write that takes long is treated like one that fails: sending stops until it is through.
+	slowCommit = time.Second
 )
 
 // runCheckpoints writes progress every ProgressInterval while there is any.
@@ -45,16 +46,36 @@ func (e *Engine) checkpoint(ctx context.Context, all bool) error {
 	if len(b.Slots) == 0 {
 		return nil
 	}
+	e.unsaved = &unsaved{b, results}
+	return e.write(ctx)
+}
+
+// unsaved is what was taken from the lanes: they do not have it any more, so it must be written before anything later is.
+type unsaved struct {
+	batch   Batch
+	results results
+}
+
+// write writes the batch that was collected last, if it has not been.
+func (e *Engine) write(ctx context.Context) error {
+	if e.unsaved == nil {
+		return nil
+	}
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 50*time.Millisecond, 5*time.Second
 	for {
-		err := e.commit(ctx, b)
+		err := e.commit(ctx, e.unsaved.batch)
 		if err == nil {
 			e.gate.set(true)
-			e.written(results)
+			e.written(e.unsaved.results)
+			e.unsaved = nil
 			return nil
 		}
-		if errors.Is(err, ErrStale) || ctx.Err() != nil {
+		if errors.Is(err, ErrStale) {
+			e.unsaved = nil // what was not refused is written
+			return fmt.Errorf("write progress: %w", err)
+		}
+		if ctx.Err() != nil {
 			return fmt.Errorf("write progress: %w", err)
 		}
 		e.gate.set(false)
@@ -70,7 +91,16 @@ func (e *Engine) checkpoint(ctx context.Context, all bool) error {
 func (e *Engine) commit(ctx context.Context, b Batch) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	return e.deps.Store.Commit(ctx, b)
+	closed := make(chan struct{})
+	slow := time.AfterFunc(slowCommit, func() {
+		defer close(closed)
+		e.gate.set(false)
+	})
+	err := e.deps.Store.Commit(ctx, b)
+	if !slow.Stop() {
+		<-closed
+	}
+	return err
 }
 
 // collect gathers a batch and counts the results in it. The live reader's place is read first: every lane that accepted an event
@@ -123,7 +153,8 @@ func (l *lane) collect(read uint64, w *SlotWrite, res *results) {
 	l.dirty = false
 	p := l.progress()
 	place := EndpointProgress{Source: l.engine.opts.Source, Endpoint: l.ep.Name, Progress: p}
-	inStep := p.Floor >= read && l.state != disabled
+	// An event accepted above the slot's place may be done: the slot's place does not say so, and it would come again.
+	inStep := p.Floor >= read && l.acceptedSeq <= read && l.state != disabled
 	switch {
 	case !inStep:
 		w.Progress = append(w.Progress, place)
@@ -133,8 +164,10 @@ func (l *lane) collect(read uint64, w *SlotWrite, res *results) {
 		w.Progress = append(w.Progress, place)
 		l.stored = false
 	}
-	// Without a record of its own the lane counts as being where the slot is, so the next write must look at it again.
-	if !l.stored && (l.tracker.len() > 0 || l.state != live) {
+	// Without a record of its own the lane counts as being where the slot is, so the next write must look at it again. A record
+	// that nothing outstanding needs must go: retention would pass its floor.
+	idle := l.tracker.len() == 0 && l.state == live
+	if l.stored == idle {
 		l.markDirty()
 	}
 	l.changes.moveTo(w, l, res)
@@ -162,22 +195,28 @@ func (c *laneChanges) moveTo(w *SlotWrite, l *lane, res *results) {
 
 // progress returns the lane's floor and what is done above it. The caller holds the mutex.
 func (l *lane) progress() Progress {
-	cursor := l.cursor
-	if l.state == live {
-		cursor = max(cursor, l.engine.liveSeq.Load())
-	}
-	p := l.tracker.progress(cursor)
-	// A full queue may have split a seq: the types of it that are done must not come again.
-	if l.state != live && l.acceptedSeq == cursor+1 {
+	offered := l.offered()
+	p := l.tracker.progress(offered)
+	// The newest seq may have been offered in part: the types of it that are done must not come again.
+	if l.acceptedSeq == offered+1 {
 		for _, t := range l.accepted {
 			if ref := (EventRef{l.acceptedSeq, t}); !l.tracker.holds(ref) {
 				p.DoneEvents = append(p.DoneEvents, ref)
 			}
 		}
 	}
-	l.before.merge(&p, cursor)
+	l.before.merge(&p)
 	p.normalize()
 	return p
+}
+
+// offered returns the seq up to which the lane was offered every event, also in the middle of a block.
+func (l *lane) offered() uint64 {
+	seq := max(l.cursor, max(l.acceptedSeq, 1)-1)
+	if l.state == live {
+		seq = max(seq, l.engine.liveSeq.Load())
+	}
+	return seq
 }
 
 // holds reports whether the event is outstanding.
@@ -197,9 +236,7 @@ func (p *Progress) normalize() {
 		out = append(out, r)
 	}
 	p.Done = out
-	slices.SortFunc(p.DoneEvents, func(a, b EventRef) int {
-		return cmp.Or(cmp.Compare(a.Seq, b.Seq), strings.Compare(a.Type, b.Type))
-	})
+	slices.SortFunc(p.DoneEvents, compareRefs)
 	p.DoneEvents = slices.Compact(p.DoneEvents)
 }
 

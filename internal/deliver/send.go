@@ -35,6 +35,8 @@ const (
 	gone
 	// dropped: a named rule says that it is not sent: its type does not make it any more, or retention removed it.
 	dropped
+	// poisoned: the types of today cannot make it.
+	poisoned
 	// aborted: the process is ending.
 	aborted
 )
@@ -106,11 +108,13 @@ func (e *Engine) post(ctx context.Context, ep *Endpoint, it *item, at time.Time)
 		return e.failure(err)
 	}
 	defer resp.Body.Close()
-	// An answer that is read to its end keeps the connection; a longer one costs the sender its connection, not us memory.
-	if _, err := io.CopyN(io.Discard, resp.Body, maxResponse+1); err != nil && err != io.EOF && resp.StatusCode/100 != 2 {
-		return e.failure(err)
+	out := answer(resp)
+	// An answer that is read to its end keeps the connection; a longer one costs the sender its connection, not us memory. The
+	// status has said all that counts, whatever becomes of the rest.
+	if _, err := io.CopyN(io.Discard, resp.Body, maxResponse+1); err != nil && !errors.Is(err, io.EOF) && out.code != "ok" {
+		out.err = "answer cut off: " + err.Error()
 	}
-	return answer(resp)
+	return out
 }
 
 func answer(resp *http.Response) outcome {
@@ -238,6 +242,9 @@ func (l *lane) attemptRecord(it *item, started time.Time, out outcome, took time
 // errNoEvent says that the types of today make no such event of the change.
 var errNoEvent = errors.New("the types make no such event any more")
 
+// errPoison says that the types of today fail on the change: trying again cannot help.
+var errPoison = errors.New("the event cannot be made")
+
 // render reads an event back from the log into the item.
 func (e *Engine) render(ctx context.Context, it *item) error {
 	found := false
@@ -247,7 +254,7 @@ func (e *Engine) render(ctx context.Context, it *item) error {
 		}
 		b := body{}
 		if err := b.render(ev); err != nil {
-			return fmt.Errorf("render event %s: %w", it.id, err)
+			return fmt.Errorf("%w: %w", errPoison, err)
 		}
 		it.body, found = b.bytes, true
 		return nil

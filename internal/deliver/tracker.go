@@ -18,12 +18,17 @@ func (t *tracker) len() int { return len(t.items) - t.head }
 
 func (t *tracker) add(it *item) { t.items = append(t.items, it) }
 
-// trim lets go of what is done at the front.
+// trim lets go of what is done at the front. What shares its seq with an event that is not done stays: the floor cannot say it.
 func (t *tracker) trim() {
-	for t.head < len(t.items) && t.items[t.head].done {
-		t.items[t.head] = nil
-		t.head++
+	end := t.head
+	for end < len(t.items) && t.items[end].done {
+		end++
 	}
+	for end > t.head && end < len(t.items) && t.items[end-1].ref.Seq == t.items[end].ref.Seq {
+		end--
+	}
+	clear(t.items[t.head:end])
+	t.head = end
 	if t.head == len(t.items) {
 		t.items, t.head = t.items[:0], 0
 	} else if t.head > len(t.items)/2 && t.head > 64 {
@@ -109,7 +114,9 @@ type doneBefore struct {
 }
 
 func newDoneBefore(p Progress) doneBefore {
-	return doneBefore{ranges: slices.Clone(p.Done), events: slices.Clone(p.DoneEvents)}
+	d := doneBefore{ranges: slices.Clone(p.Done), events: slices.Clone(p.DoneEvents)}
+	slices.SortFunc(d.events, compareRefs)
+	return d
 }
 
 // contains reports whether the event was done.
@@ -121,7 +128,8 @@ func (d *doneBefore) contains(seq uint64, typ string) bool {
 	if i < len(d.ranges) && d.ranges[i].First <= seq {
 		return true
 	}
-	return slices.Contains(d.events, EventRef{seq, typ})
+	_, ok := slices.BinarySearchFunc(d.events, EventRef{seq, typ}, compareRefs)
+	return ok
 }
 
 // passed forgets what lies at or below seq.
@@ -132,16 +140,15 @@ func (d *doneBefore) passed(seq uint64) {
 	d.events = slices.DeleteFunc(d.events, func(e EventRef) bool { return e.Seq <= seq })
 }
 
-// merge adds to p what of d lies above the cursor: not reached again yet.
-func (d *doneBefore) merge(p *Progress, cursor uint64) {
+// merge adds to p what of d lies above its floor: reached again or not, only this remembers it.
+func (d *doneBefore) merge(p *Progress) {
+	d.passed(p.Floor)
 	for _, r := range d.ranges {
-		if r.First = max(r.First, cursor+1); r.First <= r.Last {
-			p.Done = append(p.Done, r)
-		}
+		p.add(max(r.First, p.Floor+1), r.Last)
 	}
-	for _, e := range d.events {
-		if e.Seq > cursor {
-			p.DoneEvents = append(p.DoneEvents, e)
-		}
-	}
+	p.DoneEvents = append(p.DoneEvents, d.events...)
+}
+
+func compareRefs(a, b EventRef) int {
+	return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Type, b.Type))
 }

@@ -77,13 +77,18 @@ func (l *lane) finish(it *item, res result) *item {
 		}
 	}
 	switch res.verdict {
-	case delivered, dropped:
+	case delivered:
+		l.succeed(it)
+		l.answers()
+	case dropped:
 		l.succeed(it)
 	case failed:
 		l.fail(it, res)
 	case gone:
 		l.fail(it, res)
 		l.disable("gone")
+	case poisoned:
+		l.park(it, res.reason)
 	case aborted:
 		// The process ends; the event is sent again after the next start, with the same id.
 	}
@@ -92,6 +97,8 @@ func (l *lane) finish(it *item, res result) *item {
 		l.active--
 		l.arm()
 	}
+	// An event that held two keys lets two go.
+	l.schedule()
 	l.feed()
 	return next
 }
@@ -109,7 +116,10 @@ func (l *lane) succeed(it *item) {
 	if it.exception {
 		l.set(it.ref, nil)
 	}
-	// An endpoint that answers again is asked for all that waits, instead of at the end of each event's schedule.
+}
+
+// answers notes a 2xx: an endpoint that answers again is asked for all that waits, instead of at the end of each event's schedule.
+func (l *lane) answers() {
 	if l.probeEvery > 0 {
 		l.probeEvery, l.probeAt = 0, time.Time{}
 		l.wakeWaiting()
@@ -120,9 +130,25 @@ func (l *lane) succeed(it *item) {
 func (l *lane) release(it *item) {
 	l.refund(it)
 	it.done, it.body = true, nil
-	l.tracker.trim()
+	next := it.next
 	for _, n := range l.order.remove(it) {
 		l.ready.push(n)
+	}
+	for _, n := range next {
+		l.settle(n)
+	}
+	l.tracker.trim()
+}
+
+// settle makes an event that stands behind nothing but exceptions one of them, and those behind it that it held up last.
+func (l *lane) settle(it *item) {
+	for todo := []*item{it}; len(todo) > 0; {
+		it, todo = todo[len(todo)-1], todo[:len(todo)-1]
+		if it == nil || it.exception || !it.stuck() {
+			continue
+		}
+		l.behind(it)
+		todo = append(todo, it.next[:]...)
 	}
 }
 
@@ -142,8 +168,8 @@ func (l *lane) fail(it *item, res result) {
 	if res.spare {
 		it.due = time.Now().Add(spareDelay)
 	}
-	if res.retryAfter > 0 {
-		l.pausedUntil = time.Now().Add(res.retryAfter)
+	if until := time.Now().Add(res.retryAfter); res.retryAfter > 0 && until.After(l.pausedUntil) {
+		l.pausedUntil = until
 	}
 	l.except(it)
 	l.account(it)
@@ -162,11 +188,9 @@ func (l *lane) except(it *item) {
 		return
 	}
 	it.exception, it.done = true, true
-	l.order.followers(it, func(f *item) {
-		if !f.exception {
-			l.behind(f)
-		}
-	})
+	for _, n := range it.next {
+		l.settle(n)
+	}
 	l.tracker.trim()
 }
 
@@ -184,7 +208,7 @@ func (l *lane) disable(reason string) {
 		return
 	}
 	if l.state == live {
-		l.cursor = l.engine.liveSeq.Load()
+		l.cursor = l.offered()
 	} else {
 		l.engine.stats.Lagging.Add(-1)
 	}
@@ -256,7 +280,7 @@ const (
 
 // startProbing begins probing once the lane is not fed any more; it ends with the first answer of 2xx.
 func (l *lane) startProbing() {
-	if l.probeEvery == 0 && (len(l.waiting) >= maxWaiting || l.excBytes >= maxExceptionBytes) {
+	if l.probeEvery == 0 && (len(l.waiting) >= l.engine.bounds.waiting || l.excBytes >= l.engine.bounds.exceptionBytes) {
 		l.probeEvery = firstProbe
 		l.probeAt = time.Now().Add(firstProbe)
 	}
@@ -349,6 +373,10 @@ func (e *Engine) load(ctx context.Context, l *lane, it *item) (result, bool) {
 		l.changes.expired = append(l.changes.expired, ExpiredRange{Source: e.opts.Source, Endpoint: l.ep.Name, SeqRange: SeqRange{it.ref.Seq, it.ref.Seq}})
 		l.mu.Unlock()
 		return result{verdict: dropped, attempt: l.attemptRecord(it, time.Now(), outcome{code: "expired"}, 0)}, false
+	case errors.Is(err, errPoison):
+		return result{verdict: poisoned, reason: "expression: " + err.Error()}, false
+	case e.sendCtx.Err() != nil:
+		return result{verdict: aborted}, false
 	default:
 		e.opts.Log.Warn("event not read back from the log", "source", e.opts.Source, "endpoint", l.ep.Name, "seq", it.ref.Seq, "err", err)
 		return result{verdict: failed, spare: true, reason: "log"}, false
