@@ -61,6 +61,67 @@ func TestKillNineWithBadReceiver(t *testing.T) {
 	})
 }
 
+// Kills that hit in the middle of a transaction of many blocks: the next run goes on behind the rows that are in the log already.
+func TestKillInsideLargeTransaction(t *testing.T) {
+	t.Parallel()
+	dbservertest.Each(t, func(t *testing.T, srv *dbserver.Server) {
+		s := newSite(t, srv, usualEndpoints()...)
+		random := rand.New(rand.NewPCG(s.load.seed, 3))
+		s.attach()
+		for range 2 {
+			s.daemon.stop()
+			s.commitLarge(random, 8000)
+			for range 4 {
+				s.start()
+				select {
+				case <-time.After(150*time.Millisecond + time.Duration(random.Int64N(int64(900*time.Millisecond)))):
+				case <-s.daemon.done:
+				}
+				s.daemon.mustRun()
+				s.kill()
+			}
+			s.start()
+		}
+		s.drained(drainTime)
+		s.judge()
+	})
+}
+
+// commitLarge inserts so many rows, or updates them if they are there, in one transaction.
+func (s *site) commitLarge(random *rand.Rand, rows int) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	tx, err := s.load.db.BeginTx(ctx, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }() // too late after the commit
+	number := int64(s.load.book.len())
+	version := 1 + number/int64(rows)
+	all := newPlan(random)
+	for first := 0; first < rows; first += 500 {
+		p := newPlan(random)
+		for i := range 500 {
+			if version == 1 {
+				p.insertItem(int64(first+i), version, "")
+			} else {
+				p.updateItem(int64(first+i), version, "")
+			}
+		}
+		if _, err := tx.ExecContext(ctx, p.sql.String(), p.args...); err != nil {
+			s.t.Fatal(err)
+		}
+		all.changes = append(all.changes, p.changes...)
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT INTO ledger VALUES (?)", number); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.load.book.commit(number, all.changes)
+}
+
 // TestSoakKillNine is TestKillNine with 200 kills.
 func TestSoakKillNine(t *testing.T) {
 	t.Parallel()
