@@ -93,7 +93,7 @@ func (c *Capture) Run(ctx context.Context) error {
 	for {
 		progressed, err := c.follow(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end was asked for, and whatever broke off with it is captured again
 		}
 		if stops(err) {
 			return fmt.Errorf("source %s: %w", c.opts.Source, err)
@@ -162,7 +162,7 @@ func (c *Capture) follow(ctx context.Context) (progressed bool, err error) {
 		if err := c.source.Follow(gctx, last.Position, w); err != nil {
 			return err
 		}
-		return errWriterClosed
+		return errSourceEnded
 	})
 	err = g.Wait()
 	return w.stats.Blocks.Load() > 0, err

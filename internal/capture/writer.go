@@ -22,8 +22,8 @@ const (
 	queueBlocks = 2
 )
 
-// errWriterClosed is returned to a source that goes on after Run has ended without an error of its own.
-var errWriterClosed = errors.New("writer is closed")
+// errSourceEnded stands for the reason that a source did not give when it stopped being followed.
+var errSourceEnded = errors.New("the source ended without a reason")
 
 // Appender makes blocks durable.
 type Appender interface {
@@ -34,9 +34,10 @@ type Appender interface {
 // Writer cuts what a source reads into blocks and appends them. One goroutine, the source's, calls Begin, BeginRows, Wrote,
 // EndRows, Commit and Heard; another runs Run. The rest may be called by anyone.
 type Writer struct {
-	source string
-	log    Appender
-	wake   *sync.Cond // its L guards everything below
+	source     string
+	log        Appender
+	blockBytes int        // where a block is cut
+	wake       *sync.Cond // its L guards everything below
 
 	epoch   uint64
 	builder *change.Builder
@@ -86,7 +87,7 @@ func NewWriter(flavor change.Flavor, last change.Header, log Appender) (*Writer,
 		return nil, fmt.Errorf("position of source %s: %w", last.Source, err)
 	}
 	w := &Writer{
-		source: last.Source, log: log, wake: sync.NewCond(&sync.Mutex{}), epoch: last.Epoch + 1,
+		source: last.Source, log: log, blockBytes: BlockBytes, wake: sync.NewCond(&sync.Mutex{}), epoch: last.Epoch + 1,
 		builder: change.NewBuilder(last.Source, last.Epoch+1), nextSeq: last.NextSeq(),
 		set: set, pos: from, skip: from.Partial, last: time.Now(),
 	}
@@ -130,6 +131,14 @@ func (w *Writer) BeginRows(op change.Op, t *change.Table) (*change.Builder, uint
 			err = fmt.Errorf("rows of %s outside a transaction", t.FullName())
 		}
 		return nil, 0, err
+	}
+	if w.skip != nil && !w.tx.resumed {
+		w.wake.L.Unlock()
+		return nil, 0, &StopError{
+			Code: "partial_transaction", Message: fmt.Sprintf("the log of source %s ends inside transaction %s, and the server goes on with rows of %s",
+				w.source, w.skip.GTID, w.tx.GTID),
+			Hint: "Follow a server that has the rest of the unfinished transaction first, such as the one that was followed before.",
+		}
 	}
 	w.selectTable(t)
 	skip := w.toSkip()
@@ -218,7 +227,7 @@ func (w *Writer) Dropped() error {
 func (w *Writer) Wrote() error {
 	w.tx.rows[w.tx.current].Rows++
 	w.tx.written++
-	if w.builder.Size() < BlockBytes {
+	if w.builder.Size() < w.blockBytes {
 		return nil
 	}
 	if err := w.cut(); err != nil {
@@ -251,7 +260,10 @@ func (w *Writer) Commit(file string, end uint64) error {
 	if w.tx.segment {
 		w.builder.EndSegment(true)
 	}
-	w.skip, w.tx.open, w.tx.segment, w.tx.table = nil, false, false, nil
+	if w.tx.resumed {
+		w.skip = nil
+	}
+	w.tx.open, w.tx.segment, w.tx.table = false, false, nil
 	if w.tx.gtid.Flavor != "" {
 		w.set.Add(w.tx.gtid)
 	}
@@ -315,7 +327,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		w.wake.L.Lock()
 		defer w.wake.L.Unlock()
-		w.fail(context.Cause(ctx))
+		_ = w.fail(context.Cause(ctx)) // Run and the source's calls return it
 	})
 	defer stop()
 	ticker := w.startTicker(ctx)
