@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -179,8 +180,16 @@ func (l *lane) poison(it *item, err error) {
 	it.done = true
 	l.tracker.add(it)
 	l.tracker.trim()
-	l.change(l.exception(it, Parked, "expression: "+err.Error()))
+	l.change(l.exception(it, Parked, poisonReason(err)))
 	l.engine.stats.Parked.Add(1)
+}
+
+// poisonReason says why an event could not be made: a code, and words that hold no values of a row.
+func poisonReason(err error) string {
+	if x, ok := errors.AsType[*event.Error](err); ok {
+		return x.Code + ": " + x.Message
+	}
+	return "not_exact: " + err.Error() // JSON cannot hold one of its values
 }
 
 // account charges the lane and the engine for what the event holds in memory now.

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"net/url"
-	"path"
 	"time"
 
+	"github.com/rowhook/rowhook/internal/change"
 	"github.com/rowhook/rowhook/internal/event"
 	"github.com/rowhook/rowhook/internal/translate"
 	"github.com/rowhook/rowhook/webhook"
@@ -61,7 +61,7 @@ type Subscription struct {
 	Endpoint string
 	// Types are the names of event types, without globs.
 	Types []string
-	// Subject is a glob over the event's subject, as path.Match; empty is any.
+	// Subject is a change.Glob over the event's subject; empty is any.
 	Subject string
 	// From is the seq after which it begins.
 	From uint64
@@ -85,9 +85,6 @@ func newRoutes(subs []Subscription, lanes map[string]*lane) (*routes, error) {
 		if !ok {
 			return nil, fmt.Errorf("subscription %s: no endpoint %s", s.Name, s.Endpoint)
 		}
-		if _, err := path.Match(s.Subject, ""); err != nil {
-			return nil, fmt.Errorf("subscription %s: subject %q: %w", s.Name, s.Subject, err)
-		}
 		for _, t := range s.Types {
 			r.byType[t] = append(r.byType[t], route{l, s.Subject, s.From})
 		}
@@ -105,15 +102,14 @@ func (r *routes) each(ev *event.Event, f func(*lane)) {
 }
 
 func (rt *route) matches(ev *event.Event) bool {
+	// An event that failed may not know its tenant or subject. It is never sent, only parked wherever it might have gone.
+	if ev.Err != nil {
+		return true
+	}
 	if t := rt.lane.ep.Tenant; t != "" && t != ev.Tenant {
 		return false
 	}
-	// An event that failed may not know its subject; it is never sent, only parked where it might have gone.
-	if rt.subject == "" || ev.Err != nil {
-		return true
-	}
-	ok, _ := path.Match(rt.subject, ev.Subject) // the pattern was checked
-	return ok
+	return rt.subject == "" || change.Glob(rt.subject, ev.Subject)
 }
 
 // body is an event's JSON, made once for all lanes that want it.

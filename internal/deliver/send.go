@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"syscall"
 	"time"
@@ -152,7 +153,12 @@ func (e *Engine) failure(err error) outcome {
 	if e.sendCtx.Err() != nil {
 		return outcome{code: "aborted"}
 	}
-	return outcome{code: failureCode(err), err: err.Error()}
+	code := failureCode(err)
+	// The client's error begins with the whole URL, which may carry a token; what is recorded is what went wrong.
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	return outcome{code: code, err: err.Error()}
 }
 
 func failureCode(err error) string {

@@ -374,7 +374,7 @@ func (e *Engine) load(ctx context.Context, l *lane, it *item) (result, bool) {
 		l.mu.Unlock()
 		return result{verdict: dropped, attempt: l.attemptRecord(it, time.Now(), outcome{code: "expired"}, 0)}, false
 	case errors.Is(err, errPoison):
-		return result{verdict: poisoned, reason: "expression: " + err.Error()}, false
+		return result{verdict: poisoned, reason: poisonReason(err)}, false
 	case e.sendCtx.Err() != nil:
 		return result{verdict: aborted}, false
 	default:

@@ -1,0 +1,56 @@
+package deliver
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/rowhook/rowhook/internal/event"
+	"github.com/rowhook/rowhook/internal/translate"
+)
+
+func TestRouteMatches(t *testing.T) {
+	t.Parallel()
+	failed := &event.Error{Code: event.CodeTemplate, Message: "column org_id is NULL"}
+	for name, tc := range map[string]struct {
+		tenant, subject string
+		ev              event.Event
+		want            bool
+	}{
+		"everything":                 {"", "", event.Event{Subject: "sheets/42"}, true},
+		"star crosses a slash":       {"", "*", event.Event{Subject: "sheets/42"}, true},
+		"subject":                    {"", "sheets/4*", event.Event{Subject: "sheets/42"}, true},
+		"another subject":            {"", "sheets/4", event.Event{Subject: "sheets/42"}, false},
+		"its tenant":                 {"acme", "", event.Event{Tenant: "acme"}, true},
+		"another tenant":             {"acme", "", event.Event{Tenant: "beta"}, false},
+		"no tenant":                  {"acme", "", event.Event{}, false},
+		"failed, so tenant unknown":  {"acme", "", event.Event{Err: failed}, true},
+		"failed, so subject unknown": {"", "sheets/*", event.Event{Err: failed}, true},
+	} {
+		rt := route{lane: &lane{ep: &Endpoint{EndpointConfig: EndpointConfig{Tenant: tc.tenant}}}, subject: tc.subject}
+		if got := rt.matches(&tc.ev); got != tc.want {
+			t.Errorf("%s: matches = %t", name, got)
+		}
+	}
+}
+
+func TestPoisonReasonNamesItsCode(t *testing.T) {
+	t.Parallel()
+	if got := poisonReason(&event.Error{Code: event.CodeTemplate, Message: "column org_id is NULL"}); got != "template: column org_id is NULL" {
+		t.Errorf("reason = %q", got)
+	}
+	if got := poisonReason(translate.ErrNotExact); !strings.HasPrefix(got, "not_exact: ") {
+		t.Errorf("reason = %q", got)
+	}
+}
+
+// A URL may carry a token, and attempts are read by people.
+func TestAttemptsDoNotHoldTheURL(t *testing.T) {
+	t.Parallel()
+	e := &Engine{sendCtx: t.Context()}
+	out := e.failure(&url.Error{Op: "Post", URL: "https://example.com/hook?token=secret", Err: errors.New("no route to host")})
+	if out.err != "no route to host" || out.code != "network" {
+		t.Errorf("%+v", out)
+	}
+}
