@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// startTimeout covers the scan of the files written since the server last saved its index, which it does every two minutes.
-	startTimeout = 10 * time.Minute
+	// readyTimeout is for what the server does once it has recovered the log.
+	readyTimeout = time.Minute
 	apiTimeout   = 30 * time.Second
 	// headerRoom is what a message needs beside its payload.
 	headerRoom = 64 << 10
@@ -32,9 +32,15 @@ type engine struct {
 	// broken is done, with the cause, after an error of the disk.
 	broken context.Context
 	fail   context.CancelCauseFunc
+	// started is closed when the server has recovered the log.
+	started chan struct{}
 }
 
+// startEngine returns an engine together with an error only if that one was abandoned: it must be buried.
 func startEngine(ctx context.Context, o Options) (*engine, error) {
+	if err := clearHalves(o.Dir); err != nil {
+		return nil, err
+	}
 	if err := syncTails(o.Dir); err != nil {
 		return nil, err
 	}
@@ -50,6 +56,9 @@ func startEngine(ctx context.Context, o Options) (*engine, error) {
 		return nil, fmt.Errorf("set up the log's server: %w", err)
 	}
 	e.srv.SetLogger(e.log, false, false)
+	if err := e.boot(ctx, o); err != nil {
+		return e, err
+	}
 	if err := e.start(ctx); err != nil {
 		e.stop(context.WithoutCancel(ctx))
 		return nil, err
@@ -58,14 +67,13 @@ func startEngine(ctx context.Context, o Options) (*engine, error) {
 }
 
 func (e *engine) start(ctx context.Context) error {
-	e.srv.Start()
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("start the log's server: %w", err)
 	}
 	if err := e.log.fatal.Load(); err != nil {
 		return fmt.Errorf("start the log's server: %w", *err)
 	}
-	if !e.srv.ReadyForConnections(startTimeout) {
+	if !e.srv.ReadyForConnections(readyTimeout) {
 		return errors.New("start the log's server: it is not ready; its log lines say why")
 	}
 	return e.connect()

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 )
 
@@ -27,7 +28,7 @@ var (
 // CorruptError says where a log is damaged.
 type CorruptError struct {
 	Source string
-	// StreamSeq is the sequence of the message in the stream.
+	// StreamSeq is the sequence of the message in the log; 0 if it is not known.
 	StreamSeq uint64
 	Reason    string
 }
@@ -71,6 +72,16 @@ func (e *LockedError) Error() string {
 
 // Is reports whether target is ErrLocked.
 func (e *LockedError) Is(target error) bool { return target == ErrLocked }
+
+// withErrno gives an error that came as text through the server's API the number that it had.
+func withErrno(err error) error {
+	for _, no := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if strings.Contains(err.Error(), no.Error()) {
+			return fmt.Errorf("%w (%w)", err, no)
+		}
+	}
+	return err
+}
 
 // diskError turns what the server met while writing into what a caller can act on.
 func diskError(dir string, cause error) error {
