@@ -37,22 +37,24 @@ func (st *stream) readEnd(ctx context.Context) (end, error) {
 		st.setEmpty(out.seq)
 		return out, nil
 	}
-	for seq := out.seq; seq >= c.first() && out.block == nil; seq-- {
+	var last mark
+	for seq, first := out.seq, c.first(); seq >= first && out.block == nil; seq-- {
 		m, err := st.one(ctx, e, seq)
 		if err != nil {
 			return end{}, err
 		}
 		if out.writer == "" {
 			out.writer = m.mark.writer
-			if newest := c[len(c)-1]; m.mark.seal > 0 && seq > newest.base {
-				st.closed(newest.segment, seq, m.mark)
-			}
+			last = m.mark
 		}
 		if out.block, err = st.wholeEndingAt(ctx, e, m); err != nil {
 			return end{}, err
 		}
 	}
 	st.setTail(out)
+	if newest := c[len(c)-1]; last.seal > newest.number {
+		st.closed(newest.segment, out.seq, last)
+	}
 	return out, st.succeed(ctx)
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -34,6 +36,8 @@ type engine struct {
 	fail   context.CancelCauseFunc
 	// started is closed when the server has recovered the log.
 	started chan struct{}
+	// unread are the folders of streams that the server did not recover.
+	unread []string
 }
 
 // startEngine returns an engine together with an error only if that one was abandoned: it must be buried.
@@ -59,7 +63,11 @@ func startEngine(ctx context.Context, o Options) (*engine, error) {
 	if err := e.boot(ctx, o); err != nil {
 		return e, err
 	}
-	if err := e.start(ctx); err != nil {
+	err = e.start(ctx)
+	if err == nil {
+		e.unread, err = e.unreadFolders(ctx, o.Dir)
+	}
+	if err != nil {
 		e.stop(context.WithoutCancel(ctx))
 		return nil, err
 	}
@@ -94,6 +102,33 @@ func (e *engine) connect() error {
 	}
 	if e.js, err = jetstream.New(e.write, jetstream.WithDefaultTimeout(apiTimeout)); err != nil {
 		return fmt.Errorf("connect to the log's server: %w", err)
+	}
+	return nil
+}
+
+// unreadFolders finds the streams whose description on the disk is damaged: the server passes over them with a warning.
+func (e *engine) unreadFolders(ctx context.Context, dir string) ([]string, error) {
+	folders, err := streamFolders(dir)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	names := e.js.StreamNames(ctx)
+	for n := range names.Name() {
+		known[n] = true
+	}
+	if err := names.Err(); err != nil {
+		return nil, fmt.Errorf("ask for the streams in log folder %s: %w", dir, err)
+	}
+	return slices.DeleteFunc(folders, func(f string) bool { return known[filepath.Base(f)] }), nil
+}
+
+// checkFolders fails if one of those is a segment of the source's log.
+func (e *engine) checkFolders(source string) error {
+	for _, f := range e.unread {
+		if s, ok := sourceOf(filepath.Base(f)); ok && s == source {
+			return &CorruptError{Source: source, Reason: "the description of the segment in " + f + " cannot be read"}
+		}
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -184,23 +183,4 @@ func (st *stream) list(ctx context.Context, e *engine) (chain, error) {
 		return nil, fmt.Errorf("ask for the state of the log of source %s: %w", st.source, err)
 	}
 	return c, nil
-}
-
-// checkFolders notices a segment whose description on the disk is damaged: the server passes over such a stream with a warning.
-func (st *stream) checkFolders(c chain) error {
-	known := map[string]bool{}
-	for _, s := range c {
-		known[s.name] = true
-	}
-	folders, err := streamFolders(st.srv.opts.Dir)
-	if err != nil {
-		return err
-	}
-	for _, f := range folders {
-		name := filepath.Base(f)
-		if source, ok := sourceOf(name); ok && source == st.source && !known[name] {
-			return &CorruptError{Source: st.source, Reason: "the description of the segment in " + f + " cannot be read"}
-		}
-	}
-	return nil
 }

@@ -95,7 +95,7 @@ func (s *Server) open(ctx context.Context, source, expected string) (*stream, er
 	st.ring.limit = s.opts.RingBytes
 	c, err := st.list(ctx, e)
 	if err == nil {
-		err = st.checkFolders(c)
+		err = e.checkFolders(source)
 	}
 	switch {
 	case err != nil:
