@@ -48,6 +48,9 @@ func startEngine(ctx context.Context, o Options) (*engine, error) {
 	if err := syncTails(o.Dir); err != nil {
 		return nil, err
 	}
+	if err := checkRecords(o.Dir); err != nil {
+		return nil, err
+	}
 	e := &engine{}
 	e.broken, e.fail = context.WithCancelCause(context.Background())
 	e.log = &serverLog{log: o.Log.With("component", "nats-server"), fail: e.fail}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -152,26 +153,24 @@ func blockFiles(folder string) []string {
 	return files
 }
 
+// fileNumber is 0 for a file that is not the server's.
+func fileNumber(path string) int {
+	i, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".blk"))
+	return i
+}
+
 // newest returns the n message files with the highest numbers.
 func newest(folder string, n int) []string {
 	files := blockFiles(folder)
-	number := func(f string) int {
-		i, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(f), ".blk"))
-		return i
-	}
-	var out []string
-	for range min(n, len(files)) {
-		top := 0
-		for i := range files {
-			if number(files[i]) > number(files[top]) {
-				top = i
-			}
-		}
-		out = append(out, files[top])
-		files[top] = files[len(files)-1]
-		files = files[:len(files)-1]
-	}
-	return out
+	slices.SortFunc(files, func(a, b string) int { return fileNumber(b) - fileNumber(a) })
+	return files[:min(n, len(files))]
+}
+
+// oldest returns the message file with the lowest number, if there is one.
+func oldest(folder string) []string {
+	files := blockFiles(folder)
+	slices.SortFunc(files, func(a, b string) int { return fileNumber(a) - fileNumber(b) })
+	return files[:min(1, len(files))]
 }
 
 // syncFile drops what the kernel remembers of the file after the sync: had an earlier sync failed, memory would hold bytes that
