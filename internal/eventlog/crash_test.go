@@ -106,9 +106,13 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	o.MaxPayload = 64 << 10
+	rounds, blocks := 5, 100
+	if o.segmentBytes < defaultSegmentBytes {
+		rounds, blocks = 3, 30 // it is the rolls that count
+	}
 	var acked uint64
-	for round := range 5 {
-		acked = runAndKill(t, o, 10+rand.IntN(100))
+	for round := range rounds {
+		acked = runAndKill(t, o, 10+rand.IntN(blocks))
 		s := open(t, o)
 		l := openLog(t, s)
 		_, h, ok, err := l.Last(t.Context())

@@ -104,7 +104,10 @@ func TestReaders(t *testing.T) {
 	o.RingBytes = 20 << 10
 	s := open(t, o)
 	l := openLog(t, s)
-	const blocks = 300
+	blocks := 300
+	if o.segmentBytes == 1 {
+		blocks = 60
+	}
 	starts := make([]uint64, blocks+1)
 	all := make([][]byte, blocks)
 	starts[0] = 1

@@ -74,8 +74,8 @@ func checkSequences(source, path string) error {
 		if n < minRecord {
 			return nil
 		}
-		if seq&tombstoneBit == 0 {
-			last = seq & sequenceBits
+		if seq &= tombstoneBit | sequenceBits; seq&tombstoneBit == 0 && seq > 0 {
+			last = seq
 			if first == 0 {
 				first = last
 			}
