@@ -34,8 +34,12 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("log of source %s is damaged at stream sequence %d: %s; move the log's folder away and capture again from "+
-		"the last good position, the binlog still has the changes and their ids stay the same", e.Source, e.StreamSeq, e.Reason)
+	where := ""
+	if e.StreamSeq > 0 {
+		where = fmt.Sprintf(" at stream sequence %d", e.StreamSeq)
+	}
+	return fmt.Sprintf("log of source %s is damaged%s: %s; move the log's folder away and capture again from "+
+		"the last good position, the binlog still has the changes and their ids stay the same", e.Source, where, e.Reason)
 }
 
 // Is reports whether target is ErrCorrupt.

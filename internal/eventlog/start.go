@@ -62,16 +62,6 @@ func (e *engine) boot(ctx context.Context, o Options) error {
 	}
 }
 
-// abandoned says whether boot has left the server at work.
-func (e *engine) abandoned() bool {
-	select {
-	case <-e.started:
-		return false
-	default:
-		return true
-	}
-}
-
 // bury waits for an abandoned server's end, if there is one, and gives back what it holds: until then no other may use its folder.
 func (e *engine) bury(release func()) {
 	<-e.started
