@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -51,6 +52,9 @@ func (l *Log) append(ctx context.Context, block []byte, h change.Header) error {
 	if err != nil {
 		return err
 	}
+	if err := l.makeRoom(ctx); err != nil {
+		return err
+	}
 	marks, parts := cut(block, h, l.writer, l.st.srv.opts.MaxPayload)
 	l.wrote = true
 	place := l.place
@@ -73,7 +77,7 @@ func (l *Log) check(block []byte, h change.Header) (change.Header, error) {
 		return own, err
 	}
 	l.st.mu.Lock()
-	t := l.st.tail
+	t, first := l.st.tail, l.st.segs.newest().first
 	l.st.mu.Unlock()
 	switch {
 	case own.FirstSeq != h.FirstSeq || own.Changes != h.Changes || own.Epoch != h.Epoch:
@@ -90,6 +94,8 @@ func (l *Log) check(block []byte, h change.Header) (change.Header, error) {
 		return own, l.lose()
 	case t.known && own.FirstSeq != t.header.NextSeq():
 		return own, fmt.Errorf("the log goes on at seq %d", t.header.NextSeq())
+	case !t.known && own.FirstSeq < first:
+		return own, fmt.Errorf("all blocks of the log have expired, it goes on at seq %d or after it", first)
 	}
 	return own, nil
 }
@@ -167,15 +173,21 @@ type ack struct {
 	Seq   uint64              `json:"seq"`
 }
 
-// publish sends one message and waits until it is synced. It gives up as soon as the disk fails: the server would not answer.
+// publish sends one message to the newest segment and waits until it is synced. It gives up as soon as the disk fails: the server would not answer.
 func (e *engine) publish(ctx context.Context, st *stream, data []byte, m mark, place uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	defer context.AfterFunc(e.broken, cancel)()
-	msg := nats.NewMsg(st.subject)
+	st.mu.Lock()
+	g := st.segs.newest()
+	st.mu.Unlock()
+	msg := nats.NewMsg(g.subject)
 	msg.Header.Set(markHeader, m.String())
+	if m.seal > 0 {
+		msg.Header.Set(sealHeader, strconv.FormatUint(m.seal, 10))
+	}
 	msg.Header.Set(jetstream.ExpectedLastSeqHeader, fmt.Sprint(place))
-	msg.Header.Set(jetstream.ExpectedStreamHeader, st.name)
+	msg.Header.Set(jetstream.ExpectedStreamHeader, g.name)
 	msg.Data = data
 	resp, err := e.write.RequestMsgWithContext(ctx, msg)
 	if err != nil {

@@ -33,6 +33,27 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkRoll appends to a new segment each time.
+func BenchmarkRoll(b *testing.B) {
+	o := options(b)
+	o.segmentBytes = 1
+	l := openLog(b, open(b, o))
+	var took []time.Duration
+	seq := uint64(1)
+	for b.Loop() {
+		blk, h := block(b, 1, seq, 1, 1000)
+		start := time.Now()
+		if err := l.Append(b.Context(), blk, h); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+		seq = h.NextSeq()
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+}
+
 // BenchmarkHandOver measures from the start of an append to the moment a waiting reader has the block.
 func BenchmarkHandOver(b *testing.B) {
 	l := openLog(b, open(b, options(b)))

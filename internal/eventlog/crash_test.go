@@ -19,13 +19,24 @@ import (
 	"github.com/rowhook/rowhook/internal/change"
 )
 
-// childDir makes the test binary a writer that appends until it is killed.
-const childDir = "ROWHOOK_TEST_LOG_DIR"
+const (
+	// childDir makes the test binary a writer that appends until it is killed.
+	childDir = "ROWHOOK_TEST_LOG_DIR"
+	// childSegment is the size of its segments.
+	childSegment = "ROWHOOK_TEST_LOG_SEGMENT"
+	// childStop is a step of the first roll after which it kills itself.
+	childStop = "ROWHOOK_TEST_LOG_STOP"
+)
 
 // child prints the seq after each block as soon as that block is acknowledged.
-func child(dir string) int {
+func child(dir, segment, stop string) int {
 	ctx := context.Background()
-	s, err := Open(ctx, Options{Dir: dir, Retention: time.Hour, MaxPayload: 64 << 10, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	size, err := strconv.ParseInt(segment, 10, 64)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	s, err := Open(ctx, Options{Dir: dir, Retention: time.Hour, MaxPayload: 64 << 10, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), segmentBytes: size})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -38,6 +49,10 @@ func child(dir string) int {
 	_, h, _, err := l.Last(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if stop != "" {
+		fmt.Fprintln(os.Stderr, dieRolling(ctx, l, h, stop))
 		return 1
 	}
 	out := bufio.NewWriter(os.Stdout)
@@ -91,9 +106,13 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	o.MaxPayload = 64 << 10
+	rounds, blocks := 5, 100
+	if o.segmentBytes < defaultSegmentBytes {
+		rounds, blocks = 3, 30 // it is the rolls that count
+	}
 	var acked uint64
-	for round := range 5 {
-		acked = runAndKill(t, o.Dir, 10+rand.IntN(100))
+	for round := range rounds {
+		acked = runAndKill(t, o, 10+rand.IntN(blocks))
 		s := open(t, o)
 		l := openLog(t, s)
 		_, h, ok, err := l.Last(t.Context())
@@ -107,10 +126,10 @@ func TestKill(t *testing.T) {
 }
 
 // runAndKill returns the seq after the last block acknowledged by a child that was killed around its nth one.
-func runAndKill(t *testing.T, dir string, n int) uint64 {
+func runAndKill(t *testing.T, o Options, n int) uint64 {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+dir)
+	cmd.Env = append(os.Environ(), childDir+"="+o.Dir, childSegment+"="+strconv.FormatInt(o.segmentBytes, 10))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()

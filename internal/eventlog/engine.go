@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -12,8 +14,8 @@ import (
 )
 
 const (
-	// startTimeout covers the scan of the files written since the server last saved its index, which it does every two minutes.
-	startTimeout = 10 * time.Minute
+	// readyTimeout is for what the server does once it has recovered the log.
+	readyTimeout = time.Minute
 	apiTimeout   = 30 * time.Second
 	// headerRoom is what a message needs beside its payload.
 	headerRoom = 64 << 10
@@ -32,10 +34,21 @@ type engine struct {
 	// broken is done, with the cause, after an error of the disk.
 	broken context.Context
 	fail   context.CancelCauseFunc
+	// started is closed when the server has recovered the log.
+	started chan struct{}
+	// unread are the folders of streams that the server did not recover.
+	unread []string
 }
 
+// startEngine returns an engine together with an error only if that one was abandoned: it must be buried.
 func startEngine(ctx context.Context, o Options) (*engine, error) {
+	if err := clearHalves(o.Dir); err != nil {
+		return nil, err
+	}
 	if err := syncTails(o.Dir); err != nil {
+		return nil, err
+	}
+	if err := checkRecords(o.Dir); err != nil {
 		return nil, err
 	}
 	e := &engine{}
@@ -50,7 +63,14 @@ func startEngine(ctx context.Context, o Options) (*engine, error) {
 		return nil, fmt.Errorf("set up the log's server: %w", err)
 	}
 	e.srv.SetLogger(e.log, false, false)
-	if err := e.start(ctx); err != nil {
+	if err := e.boot(ctx, o); err != nil {
+		return e, err
+	}
+	err = e.start(ctx)
+	if err == nil {
+		e.unread, err = e.unreadFolders(ctx, o.Dir)
+	}
+	if err != nil {
 		e.stop(context.WithoutCancel(ctx))
 		return nil, err
 	}
@@ -58,14 +78,13 @@ func startEngine(ctx context.Context, o Options) (*engine, error) {
 }
 
 func (e *engine) start(ctx context.Context) error {
-	e.srv.Start()
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("start the log's server: %w", err)
 	}
 	if err := e.log.fatal.Load(); err != nil {
 		return fmt.Errorf("start the log's server: %w", *err)
 	}
-	if !e.srv.ReadyForConnections(startTimeout) {
+	if !e.srv.ReadyForConnections(readyTimeout) {
 		return errors.New("start the log's server: it is not ready; its log lines say why")
 	}
 	return e.connect()
@@ -86,6 +105,33 @@ func (e *engine) connect() error {
 	}
 	if e.js, err = jetstream.New(e.write, jetstream.WithDefaultTimeout(apiTimeout)); err != nil {
 		return fmt.Errorf("connect to the log's server: %w", err)
+	}
+	return nil
+}
+
+// unreadFolders finds the streams whose description on the disk is damaged: the server passes over them with a warning.
+func (e *engine) unreadFolders(ctx context.Context, dir string) ([]string, error) {
+	folders, err := streamFolders(dir)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	names := e.js.StreamNames(ctx)
+	for n := range names.Name() {
+		known[n] = true
+	}
+	if err := names.Err(); err != nil {
+		return nil, fmt.Errorf("ask for the streams in log folder %s: %w", dir, err)
+	}
+	return slices.DeleteFunc(folders, func(f string) bool { return known[filepath.Base(f)] }), nil
+}
+
+// checkFolders fails if one of those is a segment of the source's log.
+func (e *engine) checkFolders(source string) error {
+	for _, f := range e.unread {
+		if s, ok := sourceOf(filepath.Base(f)); ok && s == source {
+			return &CorruptError{Source: source, Reason: "the description of the segment in " + f + " cannot be read"}
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 )
 
@@ -27,14 +28,18 @@ var (
 // CorruptError says where a log is damaged.
 type CorruptError struct {
 	Source string
-	// StreamSeq is the sequence of the message in the stream.
+	// StreamSeq is the sequence of the message in the log; 0 if it is not known.
 	StreamSeq uint64
 	Reason    string
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("log of source %s is damaged at stream sequence %d: %s; move the log's folder away and capture again from "+
-		"the last good position, the binlog still has the changes and their ids stay the same", e.Source, e.StreamSeq, e.Reason)
+	where := ""
+	if e.StreamSeq > 0 {
+		where = fmt.Sprintf(" at stream sequence %d", e.StreamSeq)
+	}
+	return fmt.Sprintf("log of source %s is damaged%s: %s; move the log's folder away and capture again from "+
+		"the last good position, the binlog still has the changes and their ids stay the same", e.Source, where, e.Reason)
 }
 
 // Is reports whether target is ErrCorrupt.
@@ -71,6 +76,16 @@ func (e *LockedError) Error() string {
 
 // Is reports whether target is ErrLocked.
 func (e *LockedError) Is(target error) bool { return target == ErrLocked }
+
+// withErrno gives an error that came as text through the server's API the number that it had.
+func withErrno(err error) error {
+	for _, no := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if strings.Contains(err.Error(), no.Error()) {
+			return fmt.Errorf("%w (%w)", err, no)
+		}
+	}
+	return err
+}
 
 // diskError turns what the server met while writing into what a caller can act on.
 func diskError(dir string, cause error) error {

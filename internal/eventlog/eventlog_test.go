@@ -227,6 +227,9 @@ func TestUnknownOutcome(t *testing.T) {
 	appendBlock(t, l, 1, 1, 1, 10)
 	b, h := block(t, 1, 2, 2, 100)
 	marks, _ := cut(b, h, l.writer, DefaultMaxPayload)
+	if err := l.makeRoom(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.engine.publish(t.Context(), l.st, b, marks[0], l.place); err != nil {
 		t.Fatal(err)
 	}
@@ -238,6 +241,9 @@ func TestUnknownOutcome(t *testing.T) {
 	// The same, settled by Last.
 	b, h = block(t, 1, 5, 2, 100)
 	marks, _ = cut(b, h, l.writer, DefaultMaxPayload)
+	if err := l.makeRoom(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.engine.publish(t.Context(), l.st, b, marks[0], l.place); err != nil {
 		t.Fatal(err)
 	}

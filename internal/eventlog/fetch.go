@@ -18,7 +18,7 @@ const (
 	fetchMessages = 256
 )
 
-// message is one message of a stream.
+// message is one message of a log.
 type message struct {
 	seq  uint64
 	at   time.Time
@@ -32,8 +32,35 @@ type getRequest struct {
 	MaxBytes int    `json:"max_bytes"`
 }
 
-// fetch returns up to n messages from a sequence on; none if there are none.
+// errNoSegment says that the server does not know a segment, or has not begun to answer for it.
+var errNoSegment = errors.New("no such segment")
+
+// fetch returns up to n messages from a sequence on, all of one segment; none if there are none.
 func (st *stream) fetch(ctx context.Context, e *engine, from uint64, n int) ([]message, error) {
+	for {
+		st.mu.Lock()
+		g, end := st.segs.holding(from)
+		st.mu.Unlock()
+		from = max(from, g.base+1)
+		ms, err := st.fetchIn(ctx, e, g, from, n)
+		if errors.Is(err, errNoSegment) && st.dropped(g) {
+			continue
+		}
+		if err != nil || len(ms) > 0 || end == 0 {
+			return ms, err
+		}
+		from = end + 1
+	}
+}
+
+// dropped says whether a segment has expired and is no longer of the log.
+func (st *stream) dropped(g segment) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return !st.segs.has(g.number)
+}
+
+func (st *stream) fetchIn(ctx context.Context, e *engine, g segment, from uint64, n int) ([]message, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	inbox := e.read.NewInbox()
@@ -46,7 +73,7 @@ func (st *stream) fetch(ctx context.Context, e *engine, from uint64, n int) ([]m
 	if err != nil {
 		return nil, fmt.Errorf("read log of source %s: %w", st.source, err)
 	}
-	if err := e.read.PublishRequest("$JS.API.DIRECT.GET."+st.name, inbox, req); err != nil {
+	if err := e.read.PublishRequest("$JS.API.DIRECT.GET."+g.name, inbox, req); err != nil {
 		return nil, fmt.Errorf("read log of source %s: %w", st.source, err)
 	}
 	var out []message
@@ -59,6 +86,8 @@ func (st *stream) fetch(ctx context.Context, e *engine, from uint64, n int) ([]m
 		case "":
 		case "204", "404":
 			return out, nil
+		case "503":
+			return nil, fmt.Errorf("read log of source %s, segment %d: %w", st.source, g.number, errNoSegment)
 		default:
 			return nil, fmt.Errorf("read log of source %s from stream sequence %d: status %s %s", st.source, from, status, m.Header.Get("Description"))
 		}
@@ -81,6 +110,9 @@ func (st *stream) message(m *nats.Msg) (message, error) {
 	}
 	mk, err := parseMark(m.Header.Get(markHeader))
 	if err != nil {
+		return message{}, &CorruptError{Source: st.source, StreamSeq: seq, Reason: err.Error()}
+	}
+	if mk.seal, err = parseSeal(m.Header.Get(sealHeader)); err != nil {
 		return message{}, &CorruptError{Source: st.source, StreamSeq: seq, Reason: err.Error()}
 	}
 	return message{seq: seq, at: at, mark: mk, data: m.Data}, nil

@@ -33,7 +33,7 @@ func (st *stream) expired(wanted uint64, first []message) error {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	err.First = st.tail.header.NextSeq()
+	err.First = st.nextSeq()
 	return err
 }
 

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		os.Exit(child(dir))
+		os.Exit(child(dir, os.Getenv(childSegment), os.Getenv(childStop)))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -59,7 +59,7 @@ func block(tb testing.TB, epoch, first uint64, n, size int) ([]byte, change.Head
 }
 
 func options(tb testing.TB) Options {
-	return Options{Dir: filepath.Join(tb.TempDir(), "log"), Retention: time.Hour, Log: slog.New(slog.DiscardHandler)}
+	return Options{Dir: filepath.Join(tb.TempDir(), "log"), Retention: time.Hour, Log: slog.New(slog.DiscardHandler), segmentBytes: segmentBytes(tb)}
 }
 
 // open keeps the server open until the test ends.

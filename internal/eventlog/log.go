@@ -16,7 +16,7 @@ type Log struct {
 	writer string
 
 	mu sync.Mutex
-	// place is the last sequence of the stream as this writer knows it, once it has taken its place.
+	// place is the last sequence of the log as this writer knows it, once it has taken its place.
 	placed bool
 	place  uint64
 	wrote  bool
@@ -44,7 +44,9 @@ func (l *Log) Last(ctx context.Context) (block []byte, h change.Header, ok bool,
 	case !e.expired:
 		return nil, change.Header{}, false, nil
 	}
-	next, _, _ := l.Tail()
+	l.st.mu.Lock()
+	next := l.st.nextSeq()
+	l.st.mu.Unlock()
 	return nil, change.Header{}, false, &ExpiredError{Source: l.st.source, Wanted: max(1, next) - 1, First: next}
 }
 
@@ -69,7 +71,7 @@ func (l *Log) Tail() (nextSeq uint64, pos change.Position, appended time.Time) {
 	return t.header.NextSeq(), t.header.Position, t.appended
 }
 
-// State is what a log takes on the disk.
+// State is what the blocks of a log take on the disk.
 type State struct {
 	Bytes, Messages uint64
 	// Oldest and Newest are when the first and the last message were appended; zero if there is none.
@@ -82,15 +84,38 @@ func (l *Log) State(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	s, err := l.st.info(ctx, e)
+	c, err := l.st.refresh(ctx, e)
 	if err != nil {
 		return State{}, err
 	}
-	out := State{Bytes: s.Bytes, Messages: s.Msgs}
-	if s.Msgs > 0 {
-		out.Oldest, out.Newest = s.FirstTime, s.LastTime
+	l.st.mu.Lock()
+	sealed := l.st.sealed
+	l.st.mu.Unlock()
+	var out State
+	for i, s := range c {
+		seal := sealed
+		if i+1 < len(c) {
+			seal = c[i+1].base
+		}
+		out.add(s, seal)
 	}
 	return out, nil
+}
+
+// add counts a segment whose seal is at a sequence, 0 if it has none.
+func (s *State) add(g segmentState, seal uint64) {
+	if g.state.Msgs == 0 || seal > 0 && g.spent(seal) {
+		return
+	}
+	if s.Messages == 0 {
+		s.Oldest = g.state.FirstTime
+	}
+	s.Newest = g.state.LastTime
+	s.Bytes += g.state.Bytes
+	s.Messages += g.state.Msgs
+	if seal > 0 {
+		s.Messages--
+	}
 }
 
 // First returns the seq of the first change that can still be read; of the next one if there is none, 0 if there never was one.
@@ -104,8 +129,9 @@ func (l *Log) First(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	if len(ms) == 0 {
-		next, _, _ := l.Tail()
-		return next, nil
+		l.st.mu.Lock()
+		defer l.st.mu.Unlock()
+		return l.st.nextSeq(), nil
 	}
 	return ms[0].firstWhole(), nil
 }

@@ -16,6 +16,8 @@ type serverLog struct {
 	log   *slog.Logger
 	fail  context.CancelCauseFunc
 	fatal atomic.Pointer[error]
+	// recovered counts the streams that the server has recovered.
+	recovered atomic.Int64
 	// quiet is set while the server stops.
 	quiet atomic.Bool
 }
@@ -26,9 +28,16 @@ func (l *serverLog) write(level slog.Level, format string, v ...any) {
 	}
 }
 
-func (l *serverLog) Debugf(format string, v ...any)  { l.write(slog.LevelDebug, format, v...) }
-func (l *serverLog) Tracef(format string, v ...any)  { l.write(slog.LevelDebug, format, v...) }
-func (l *serverLog) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v...) }
+func (l *serverLog) Debugf(format string, v ...any) { l.write(slog.LevelDebug, format, v...) }
+func (l *serverLog) Tracef(format string, v ...any) { l.write(slog.LevelDebug, format, v...) }
+
+// Noticef tells how far a start has come.
+func (l *serverLog) Noticef(format string, v ...any) {
+	if strings.HasPrefix(format, "  Restored ") {
+		l.recovered.Add(1)
+	}
+	l.write(slog.LevelDebug, format, v...)
+}
 
 func (l *serverLog) Warnf(format string, v ...any) {
 	level := slog.LevelWarn

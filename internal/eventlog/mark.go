@@ -8,8 +8,13 @@ import (
 	"github.com/rowhook/rowhook/internal/change"
 )
 
-// markHeader is the header of every message of a log.
-const markHeader = "Rowhook-Block"
+const (
+	// markHeader is the header of every message of a log.
+	markHeader = "Rowhook-Block"
+	// sealHeader is that of a segment's last message: the number of the segment that follows. Its mark is of no changes and no
+	// bytes, and says with which seq the log goes on.
+	sealHeader = "Rowhook-Seal"
+)
 
 const markVersion = 1
 
@@ -26,6 +31,8 @@ type mark struct {
 	bytes       uint64
 	// writer is a random name of the one that appended, by which it knows its own messages.
 	writer string
+	// seal is the number in the header of a seal, 0 in a block's mark; it has no place in the text.
+	seal uint64
 }
 
 func (m mark) String() string {
@@ -70,6 +77,18 @@ func parseMark(s string) (mark, error) {
 		return bad()
 	}
 	return m, nil
+}
+
+// parseSeal reads the header of a seal; a message without one is none.
+func parseSeal(s string) (uint64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || n < 2 || strconv.FormatUint(n, 10) != s {
+		return 0, fmt.Errorf("bad %s header %q", sealHeader, s)
+	}
+	return n, nil
 }
 
 // cut returns the marks and the parts of a block; the parts alias it.

@@ -64,27 +64,27 @@ func (r *Reader) next(ctx context.Context) (*Entry, error) {
 			r.from = e.Header.FirstSeq
 		}
 		if e.Header.FirstSeq > r.from {
-			return nil, r.gap(ctx, e)
+			return nil, r.gap(ctx, e.StreamSeq, e.Header.FirstSeq)
 		}
 		r.from = e.Header.NextSeq()
 		return e, nil
 	}
 }
 
-// gap is called when the block after the last one read starts too late.
-func (r *Reader) gap(ctx context.Context, e *Entry) error {
+// gap is called when what comes after the last block read, at a stream sequence, starts too late, at seq first.
+func (r *Reader) gap(ctx context.Context, at, first uint64) error {
 	eng, err := r.st.srv.running(ctx)
 	if err != nil {
 		return err
 	}
-	first, err := r.st.fetch(ctx, eng, 1, 1)
+	oldest, err := r.st.fetch(ctx, eng, 1, 1)
 	if err != nil {
 		return err
 	}
-	if len(first) == 0 || first[0].firstWhole() > r.from {
-		return r.st.expired(r.from, first)
+	if len(oldest) == 0 || oldest[0].firstWhole() > r.from {
+		return r.st.expired(r.from, oldest)
 	}
-	return &CorruptError{Source: r.st.source, StreamSeq: e.StreamSeq, Reason: fmt.Sprintf("changes %d to %d are missing before it", r.from, e.Header.FirstSeq-1)}
+	return &CorruptError{Source: r.st.source, StreamSeq: at, Reason: fmt.Sprintf("changes %d to %d are missing before it", r.from, first-1)}
 }
 
 func (r *Reader) locate(ctx context.Context) error {
@@ -152,6 +152,13 @@ func (r *Reader) read(ctx context.Context, end uint64) (*Entry, error) {
 		if n := len(group); n > 0 && (group[n-1].seq+1 != m.seq || !group[n-1].mark.precedes(m.mark)) {
 			group = nil // cut short by a crash
 		}
+		if m.mark.seal > 0 {
+			// Every change before a seal is in front of it.
+			if r.from > 0 && r.from < m.mark.firstSeq {
+				return nil, r.gap(ctx, m.seq, m.mark.firstSeq)
+			}
+			continue
+		}
 		if len(group) == 0 && m.mark.part > 1 {
 			continue
 		}
@@ -186,24 +193,24 @@ func (r *Reader) message(ctx context.Context, eng *engine, seq uint64) (*message
 
 // afterHole tells messages that expired, which are always the first ones, from one that is missing in the middle.
 func (r *Reader) afterHole(ctx context.Context, eng *engine, seq uint64) (*message, error) {
-	state, err := r.st.info(ctx, eng)
+	c, err := r.st.refresh(ctx, eng)
 	if err != nil {
 		return nil, err
 	}
-	if state.Msgs > 0 && state.FirstSeq <= seq {
+	if c.msgs() > 0 && c.first() <= seq {
 		return nil, &CorruptError{Source: r.st.source, StreamSeq: seq, Reason: "the message is missing or its checksum is wrong"}
 	}
-	if state.Msgs == 0 {
+	if c.msgs() == 0 {
 		st := r.st
 		st.mu.Lock()
-		next := st.tail.header.NextSeq()
+		next := st.nextSeq()
 		st.mu.Unlock()
 		if r.from > 0 && r.from < next {
 			return nil, r.st.expired(r.from, nil)
 		}
 		return nil, nil
 	}
-	ms, err := r.st.fetch(ctx, eng, state.FirstSeq, 1)
+	ms, err := r.st.fetch(ctx, eng, c.first(), 1)
 	if err != nil || len(ms) == 0 {
 		return nil, err
 	}

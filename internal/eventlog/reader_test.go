@@ -26,6 +26,10 @@ func TestParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if err := l.makeRoom(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.seq = l.place
 		for i := range parts {
 			if err := s.engine.publish(t.Context(), l.st, pieces[i], marks[i], e.seq+uint64(i)); err != nil {
 				t.Fatal(err)
@@ -79,6 +83,9 @@ func TestPartsResumed(t *testing.T) {
 	appendBlock(t, l, 1, 1, 1, 10)
 	b, h := block(t, 1, 2, 1, 5000)
 	marks, pieces := cut(b, h, l.writer, o.MaxPayload)
+	if err := l.makeRoom(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 2 {
 		if err := s.engine.publish(t.Context(), l.st, pieces[i], marks[i], l.place+uint64(i)); err != nil {
 			t.Fatal(err)
@@ -97,7 +104,10 @@ func TestReaders(t *testing.T) {
 	o.RingBytes = 20 << 10
 	s := open(t, o)
 	l := openLog(t, s)
-	const blocks = 300
+	blocks := 300
+	if o.segmentBytes == 1 {
+		blocks = 60
+	}
 	starts := make([]uint64, blocks+1)
 	all := make([][]byte, blocks)
 	starts[0] = 1

@@ -11,7 +11,7 @@ import (
 type Entry struct {
 	Block  []byte
 	Header change.Header
-	// StreamSeq is the sequence of the block's first message in the stream.
+	// StreamSeq is the sequence of the block's first message in the log; it goes on from segment to segment.
 	StreamSeq uint64
 	// Appended is when the log took the block.
 	Appended time.Time

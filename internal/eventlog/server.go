@@ -32,6 +32,10 @@ type Options struct {
 	RingBytes int64
 	// Log takes the server's lines, mostly at debug level.
 	Log *slog.Logger
+
+	// Tests have small segments and little patience.
+	segmentBytes  int64
+	startPatience time.Duration
 }
 
 func (o *Options) check() error {
@@ -40,6 +44,12 @@ func (o *Options) check() error {
 	}
 	if o.RingBytes == 0 {
 		o.RingBytes = DefaultRingBytes
+	}
+	if o.segmentBytes == 0 {
+		o.segmentBytes = defaultSegmentBytes
+	}
+	if o.startPatience == 0 {
+		o.startPatience = startPatience
 	}
 	switch {
 	case o.Dir == "":
@@ -64,6 +74,8 @@ type Server struct {
 	mu     sync.Mutex // held while the engine is started again
 	engine *engine
 	closed bool
+	// stuck is set for good when an engine was abandoned.
+	stuck error
 
 	opening   sync.Mutex // held while a stream is opened or created
 	streamsMu sync.Mutex
@@ -71,6 +83,10 @@ type Server struct {
 }
 
 // Open takes the folder and starts the embedded server. It fails with ErrLocked if another process has the folder.
+//
+// The server recovers the log first. If ctx is done before it has, or if it makes no progress for minutes, which only damage
+// explains (a RecoveryError, of kind ErrCorrupt), Open returns but the server is still at work, and cannot be stopped: the folder
+// stays locked until the recovery or the process ends, so the process should end.
 func Open(ctx context.Context, o Options) (*Server, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -80,7 +96,11 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	e, err := startEngine(ctx, o)
-	if err != nil {
+	switch {
+	case err != nil && e != nil:
+		go e.bury(func() { lock.Close() })
+		return nil, err
+	case err != nil:
 		lock.Close()
 		return nil, err
 	}
@@ -100,6 +120,9 @@ func (s *Server) Close(ctx context.Context) error {
 	if s.engine != nil {
 		s.engine.stop(ctx)
 		s.engine = nil
+	}
+	if s.stuck != nil {
+		return s.stuck
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("stop the log's server: %w", err)
@@ -127,7 +150,16 @@ func (s *Server) running(ctx context.Context) (*engine, error) {
 		e.stop(context.WithoutCancel(ctx))
 		s.engine = nil
 	}
-	e, err := startEngine(ctx, s.opts)
+	if s.stuck != nil {
+		return nil, s.stuck
+	}
+	// A caller who no longer waits is no reason to give the recovery up.
+	e, err := startEngine(context.WithoutCancel(ctx), s.opts)
+	if err != nil && e != nil {
+		s.stuck = err
+		go e.bury(func() { s.lock.Close() })
+		return nil, err
+	}
 	if err != nil {
 		return nil, diskError(s.opts.Dir, err)
 	}
