@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,7 +34,10 @@ func newCheck() *cobra.Command {
 }
 
 // findingsError says how many errors the preflight found; they are printed already.
-type findingsError struct{ errors int }
+type findingsError struct {
+	errors int
+	sql    bool // some of them come with SQL
+}
 
 func (e *findingsError) Error() string {
 	return fmt.Sprintf("%d of the findings must be put right before Rowhook can follow", e.errors)
@@ -62,7 +66,7 @@ func check(ctx context.Context, w io.Writer, path string, asJSON bool) error {
 		err = printFindings(w, all)
 	}
 	if n := app.CountErrors(all); err == nil && n > 0 {
-		return &findingsError{n}
+		return &findingsError{n, slices.ContainsFunc(all, func(f app.Finding) bool { return f.SQL != "" })}
 	}
 	return err
 }

@@ -38,6 +38,13 @@ func newRoot() *cobra.Command {
 		Long: "Rowhook follows MySQL and MariaDB as a replica, keeps the changes in a durable log and delivers them as signed webhooks:\n" +
 			"at least once, in order for each row, with the same id every time.\n\n" + exitCodesHelp,
 		SilenceUsage: true, SilenceErrors: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &usageError{"rowhook", fmt.Errorf("unknown command %q", args[0])}
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
 	root.AddCommand(newServe(), newCheck(), newVersion(), newBench())

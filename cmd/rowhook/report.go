@@ -67,7 +67,7 @@ func explain(err error) failure {
 		return f
 	}
 	if s, ok := errors.AsType[*capture.StopError](err); ok {
-		return failure{s.Code, s.Message, s.Hint, exitSource}
+		return failure{s.Code, s.Text(), s.Hint, exitSource}
 	}
 	if l, ok := errors.AsType[*app.ListenError](err); ok {
 		return failure{"listen", l.Error(), "free the address, or set another one at http.listen", exitListen}
@@ -92,7 +92,11 @@ func explainInput(err error) (failure, bool) {
 		return failure{"config", l.Error(), "give it from: now, or declare a new endpoint for it", exitUsage}, true
 	}
 	if f, ok := errors.AsType[*findingsError](err); ok {
-		return failure{"findings", f.Error(), "run the SQL above, then: rowhook check", exitFindings}, true
+		hint := "put right what is named above, then: rowhook check"
+		if f.sql {
+			hint = "run the SQL above, then: rowhook check"
+		}
+		return failure{"findings", f.Error(), hint, exitFindings}, true
 	}
 	return failure{}, false
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,6 +29,10 @@ func newServe() *cobra.Command {
 			}
 			log := newLogger(os.Stderr, cfg.Logging)
 			a, err := app.New(c.Context(), app.Options{Config: cfg, Log: log, Version: version})
+			if err != nil && c.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				log.Info("stopped before it was ready")
+				return nil
+			}
 			if err != nil {
 				return err
 			}

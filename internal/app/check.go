@@ -36,7 +36,7 @@ func CountErrors(all []Finding) int {
 func Check(ctx context.Context, s config.Source, types *event.Set, timeout time.Duration, log *slog.Logger) ([]Finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	r, err := NewReplica(s, log)
+	r, err := NewReplica(s, "", log)
 	if err != nil {
 		return nil, err
 	}

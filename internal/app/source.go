@@ -35,7 +35,7 @@ func (a *App) openSource(ctx context.Context, s config.Source, endpoints []*deli
 	if err != nil {
 		return nil, err
 	}
-	replica, err := NewReplica(s, a.log)
+	replica, err := NewReplica(s, l.ID(), a.log)
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", s.Name, err)
 	}
@@ -55,10 +55,10 @@ func (a *App) openSource(ctx context.Context, s config.Source, endpoints []*deli
 	return src, nil
 }
 
-// NewReplica returns the replica of a configured source.
-func NewReplica(s config.Source, log *slog.Logger) (*mysql.Replica, error) {
+// NewReplica returns the replica of a configured source; instance tells it from another installation's of the same name.
+func NewReplica(s config.Source, instance string, log *slog.Logger) (*mysql.Replica, error) {
 	return mysql.New(mysql.Config{
-		Source: s.Name, DSN: dsn(s), TLS: mysql.TLS{Mode: mysql.TLSMode(s.TLS.Mode), CA: s.TLS.CA, Cert: s.TLS.Cert, Key: s.TLS.Key},
+		Source: s.Name, Instance: instance, DSN: dsn(s), TLS: mysql.TLS{Mode: mysql.TLSMode(s.TLS.Mode), CA: s.TLS.CA, Cert: s.TLS.Cert, Key: s.TLS.Key},
 		ServerID: s.ServerID, Heartbeat: s.Heartbeat, Tables: s.Tables, ExcludeColumns: s.ExcludeColumns, Log: log,
 	})
 }

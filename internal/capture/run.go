@@ -18,6 +18,8 @@ import (
 type StopError struct {
 	// Code is a short stable name, such as "position_lost".
 	Code string
+	// Source is the name of the source that stopped; Run fills it in.
+	Source string
 	// Message says what is wrong, with which thing.
 	Message string
 	// Hint says what to type next.
@@ -26,11 +28,21 @@ type StopError struct {
 }
 
 // Error returns code, message and cause.
-func (e *StopError) Error() string {
-	if e.Err != nil {
-		return e.Code + ": " + e.Message + ": " + e.Err.Error()
+func (e *StopError) Error() string { return e.Code + ": " + e.what() }
+
+// Text is Error without the code, beginning with the source.
+func (e *StopError) Text() string {
+	if e.Source != "" {
+		return "source " + e.Source + ": " + e.what()
 	}
-	return e.Code + ": " + e.Message
+	return e.what()
+}
+
+func (e *StopError) what() string {
+	if e.Err != nil {
+		return e.Message + ": " + e.Err.Error()
+	}
+	return e.Message
 }
 
 // Unwrap returns the cause.
@@ -69,9 +81,9 @@ type Capture struct {
 	opts    Options
 	source  Source
 	log     Log
-	current atomic.Pointer[Writer]
+	stats   Stats
 	retries atomic.Uint64
-	lastErr atomic.Pointer[string]
+	lost    atomic.Pointer[loss]
 }
 
 // New returns a Capture.
@@ -95,6 +107,9 @@ func (c *Capture) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end was asked for, and whatever broke off with it is captured again
 		}
+		if s, ok := errors.AsType[*StopError](err); ok {
+			s.Source = c.opts.Source
+		}
 		if stops(err) {
 			return fmt.Errorf("source %s: %w", c.opts.Source, err)
 		}
@@ -112,8 +127,7 @@ func (c *Capture) Run(ctx context.Context) error {
 
 func (c *Capture) note(err error) {
 	c.retries.Add(1)
-	s := err.Error()
-	c.lastErr.Store(&s)
+	c.lost.Store(&loss{err.Error(), time.Now()})
 }
 
 // permanent is implemented by errors of the log that another try cannot cure: fenced, corrupt.
@@ -155,7 +169,8 @@ func (c *Capture) follow(ctx context.Context) (progressed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	c.current.Store(w)
+	w.stats = &c.stats
+	before := c.stats.Blocks.Load()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.Run(gctx) })
 	g.Go(func() error {
@@ -165,7 +180,7 @@ func (c *Capture) follow(ctx context.Context) (progressed bool, err error) {
 		return errSourceEnded
 	})
 	err = g.Wait()
-	return w.stats.Blocks.Load() > 0, err
+	return c.stats.Blocks.Load() > before, err
 }
 
 // resume returns the header to go on after: that of the last block, or of a first one that records the attach point.
@@ -201,16 +216,20 @@ type Status struct {
 	LastError                       string
 }
 
-// Status returns the counters of the current connection.
+// Status returns what happened since the start, over all connections.
 func (c *Capture) Status() Status {
-	s := Status{Retries: c.retries.Load()}
-	if e := c.lastErr.Load(); e != nil {
-		s.LastError = *e
+	s := Status{
+		Changes: c.stats.Changes.Load(), Blocks: c.stats.Blocks.Load(), Bytes: c.stats.Bytes.Load(), Retries: c.retries.Load(),
+		LastHeard: time.UnixMicro(c.stats.LastHeard.Load()), CommitTime: time.UnixMicro(c.stats.CommitTime.Load()),
 	}
-	if w := c.current.Load(); w != nil {
-		st := w.Stats()
-		s.Changes, s.Blocks, s.Bytes = st.Changes.Load(), st.Blocks.Load(), st.Bytes.Load()
-		s.LastHeard, s.CommitTime = time.UnixMicro(st.LastHeard.Load()), time.UnixMicro(st.CommitTime.Load())
+	if l := c.lost.Load(); l != nil && !s.LastHeard.After(l.at) {
+		s.LastError = l.err
 	}
 	return s
+}
+
+// loss is a connection that was lost, until the source is heard again.
+type loss struct {
+	err string
+	at  time.Time
 }

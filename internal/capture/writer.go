@@ -12,8 +12,11 @@ import (
 )
 
 const (
-	// BlockBytes is where a block is cut. Measured: appends of 256 KiB reach the disk's fsynced rate, larger ones gain nothing.
+	// BlockBytes is where a block is cut while appends keep up: small enough that a row does not wait for many others.
 	BlockBytes = 256 << 10
+	// behindFactor times BlockBytes is where it is cut while they do not: a block of 1 MiB costs less than four of 256 KiB,
+	// because each append has its own fsync (docs/decisions/0010).
+	behindFactor = 4
 	// positionInterval is how often a block without changes records that the source went on; age must not expire the checkpoint.
 	positionInterval = 10 * time.Second
 	// idleInterval is the same for a source that did not go on at all.
@@ -52,7 +55,7 @@ type Writer struct {
 	last    time.Time
 	err     error
 
-	stats Stats
+	stats *Stats
 }
 
 type openTransaction struct {
@@ -87,7 +90,7 @@ func NewWriter(flavor change.Flavor, last change.Header, log Appender) (*Writer,
 		return nil, fmt.Errorf("position of source %s: %w", last.Source, err)
 	}
 	w := &Writer{
-		source: last.Source, log: log, blockBytes: BlockBytes, wake: sync.NewCond(&sync.Mutex{}), epoch: last.Epoch + 1,
+		source: last.Source, log: log, blockBytes: BlockBytes, stats: &Stats{}, wake: sync.NewCond(&sync.Mutex{}), epoch: last.Epoch + 1,
 		builder: change.NewBuilder(last.Source, last.Epoch+1), nextSeq: last.NextSeq(),
 		set: set, pos: from, skip: from.Partial, last: time.Now(),
 	}
@@ -96,7 +99,7 @@ func NewWriter(flavor change.Flavor, last change.Header, log Appender) (*Writer,
 }
 
 // Stats returns the counters.
-func (w *Writer) Stats() *Stats { return &w.stats }
+func (w *Writer) Stats() *Stats { return w.stats }
 
 // Begin opens a transaction.
 func (w *Writer) Begin(tx change.Transaction, g change.GTID) error {
@@ -227,7 +230,8 @@ func (w *Writer) Dropped() error {
 func (w *Writer) Wrote() error {
 	w.tx.rows[w.tx.current].Rows++
 	w.tx.written++
-	if w.builder.Size() < w.blockBytes {
+	size := w.builder.Size()
+	if size < w.blockBytes || len(w.queue) >= queueBlocks && size < behindFactor*w.blockBytes {
 		return nil
 	}
 	if err := w.cut(); err != nil {

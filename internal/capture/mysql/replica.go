@@ -25,6 +25,9 @@ const minHeartbeat = time.Second
 type Config struct {
 	// Source is the name of the source. It is part of the derived server id and of the name shown to the server.
 	Source string
+	// Instance tells this follower from others of the same name, such as a copy of the installation: they must not take each
+	// other's server id. The log's id serves.
+	Instance string
 	// DSN names the server: mysql://user:password@host:port/, or user:password@tcp(host:port)/.
 	DSN string
 	TLS TLS
@@ -150,10 +153,10 @@ const (
 	derivedSpan = 1_200_000_000
 )
 
-// derivedID is the n-th choice of a server id for a source: stable, and looking random.
-func derivedID(source string, n int) uint32 {
+// derivedID is the n-th choice of a server id: stable, and looking random.
+func (r *Replica) derivedID(n int) uint32 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "rowhook\x00%s\x00%d", source, n)
+	fmt.Fprintf(h, "rowhook\x00%s\x00%s\x00%d", r.cfg.Source, r.cfg.Instance, n)
 	return derivedIDs + uint32(h.Sum64()%derivedSpan)
 }
 
@@ -177,7 +180,7 @@ func (r *Replica) chooseServerID(ctx context.Context, s *session) (uint32, error
 	}
 	const tries = 100
 	for n := range tries {
-		id := derivedID(r.cfg.Source, n)
+		id := r.derivedID(n)
 		if _, bad := clash(id); !bad {
 			return id, nil
 		}
@@ -188,6 +191,9 @@ func (r *Replica) chooseServerID(ctx context.Context, s *session) (uint32, error
 // label is what the server shows as this replica's host; servers keep 60 bytes of it.
 func (r *Replica) label() string {
 	l := "rowhook-" + r.cfg.Source
+	if r.cfg.Instance != "" {
+		l += "-" + r.cfg.Instance[:min(len(r.cfg.Instance), 8)]
+	}
 	return l[:min(len(l), 60)]
 }
 
