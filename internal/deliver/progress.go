@@ -76,13 +76,13 @@ func (e *Engine) write(ctx context.Context) error {
 			return fmt.Errorf("write progress: %w", err)
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("write progress: %w", err)
+			return fmt.Errorf("write progress: %w", errors.Join(ctx.Err(), err))
 		}
 		e.gate.set(false)
 		e.opts.Log.Error("progress not written, sending stops until it is", "source", e.opts.Source, "err", err)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("write progress: %w", err)
+			return fmt.Errorf("write progress: %w", errors.Join(ctx.Err(), err))
 		case <-time.After(wait.NextBackOff()):
 		}
 	}
