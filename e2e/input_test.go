@@ -86,8 +86,8 @@ func mistakesOnServers() []mistake {
 			s.replaceUser(s.user("GRANT SELECT ON " + s.database + ".* TO %s"))
 		}, both, exitFindings, []string{"REPLICATION", "GRANT"}},
 		{"unknown table", edit("rowhook.yaml", ".items,", ".itmes,"), []string{"check"}, exitFindings, []string{".itmes", "unknown_table"}},
-		{"unknown column in a type", edit("types.yaml", "data: [id, version, payload, amount, note, flag, at, chk]", "data: [id, versoin]"), []string{"check"}, exitFindings, []string{"versoin", "version"}},
-		{"unknown column in an expression", edit("types.yaml", "after.version % 2", "after.versoin % 2"), []string{"check"}, exitFindings, []string{"types.yaml:", "versoin", "version"}},
+		{"unknown column in a type", edit("types.yaml", "data: [id, version, payload, amount, note, flag, at, chk]", "data: [id, versin]"), []string{"check"}, exitFindings, []string{"versin", "version"}},
+		{"unknown column in an expression", edit("types.yaml", "after.version % 2", "after.versin % 2"), []string{"check"}, exitFindings, []string{"types.yaml:", "versin", "version"}},
 	}
 }
 

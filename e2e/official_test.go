@@ -134,7 +134,7 @@ func nodeModules(t *testing.T) string {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	fresh, err := os.MkdirTemp(cache, "node-*")
+	fresh, err := os.MkdirTemp(cache, "node-*") //nolint:usetesting // it becomes the cache by a rename
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,7 +92,7 @@ func (s *site) logSize() int64 {
 	var size int64
 	err := filepath.WalkDir(filepath.Join(s.data, "log"), func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
-			return nil // files come and go
+			return nil //nolint:nilerr // files come and go
 		}
 		if info, err := d.Info(); err == nil {
 			size += info.Size()

@@ -56,11 +56,14 @@ func (s *Store) CountAttempts(ctx context.Context) (map[string]uint64, error) {
 	return counts, nil
 }
 
+// findAttempt looks for one send. The plus keeps SQLite from choosing the index by endpoint, which would look at all of an
+// endpoint's attempts.
+const findAttempt = `SELECT COUNT(*) FROM attempts WHERE event_id = ? AND +endpoint = ? AND attempt = ? AND epoch = ?`
+
 // MissingAttempts returns those of the sends that have no recorded attempt: a crash came between the send and its record.
 func (s *Store) MissingAttempts(ctx context.Context, sends []deliver.Send) ([]deliver.Send, error) {
 	const doing = "look for the attempts of journaled sends"
-	// The plus keeps SQLite from choosing the index by endpoint, which would look at all its attempts for each send.
-	find, err := s.reader.PrepareContext(ctx, `SELECT COUNT(*) FROM attempts WHERE event_id = ? AND +endpoint = ? AND attempt = ? AND epoch = ?`)
+	find, err := s.reader.PrepareContext(ctx, findAttempt)
 	if err != nil {
 		return nil, s.failed(doing, err)
 	}
