@@ -56,7 +56,7 @@ func (l *Log) append(ctx context.Context, block []byte, h change.Header) error {
 		return err
 	}
 	marks, parts := cut(block, h, l.writer, l.st.srv.opts.MaxPayload)
-	l.wrote = true
+	l.wrote, l.begun = true, stepBlock
 	place := l.place
 	for i := range parts {
 		if err := l.put(ctx, parts[i], marks[i], place); err != nil {
@@ -65,7 +65,7 @@ func (l *Log) append(ctx context.Context, block []byte, h change.Header) error {
 		place++
 	}
 	entry := &Entry{Block: block, Header: h, StreamSeq: l.place + 1, Appended: time.Now(), last: place}
-	l.place = place
+	l.place, l.begun = place, stepNone
 	l.st.appended(entry)
 	return nil
 }

@@ -153,6 +153,17 @@ func blockFiles(folder string) []string {
 	return files
 }
 
+// lastFile is the size of the file that a stream is being written to.
+func lastFile(dir, name string) int64 {
+	msgs, _ := filepath.Glob(filepath.Join(escape(dir), "jetstream", "*", "streams", name, "msgs")) // the pattern is well formed
+	for _, m := range msgs {
+		for _, f := range newest(m, 1) {
+			return fileSize(f)
+		}
+	}
+	return 0
+}
+
 // fileNumber is 0 for a file that is not the server's.
 func fileNumber(path string) int {
 	i, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".blk"))

@@ -21,7 +21,17 @@ type Log struct {
 	place  uint64
 	wrote  bool
 	lost   error
+	// What was begun at place, and may be there without this writer knowing: trying again must do the same.
+	begun step
 }
+
+type step int
+
+const (
+	stepNone step = iota
+	stepBlock
+	stepSeal
+)
 
 // ID returns the random name the log was given when it was created. A store keeps a copy, so that a store and a log that do not
 // belong together are noticed.
@@ -57,7 +67,7 @@ func (l *Log) takePlace(ctx context.Context) (end, error) {
 		return end{}, fmt.Errorf("read the end of the log of source %s: %w", l.st.source, err)
 	}
 	if !l.wrote || e.writer == l.writer {
-		l.placed, l.place = true, e.seq
+		l.placed, l.place, l.begun = true, e.seq, stepNone
 	}
 	return e, nil
 }

@@ -16,19 +16,20 @@ func (l *Log) makeRoom(ctx context.Context) error {
 	st := l.st
 	st.mu.Lock()
 	t, newest := st.tail, st.segs.newest()
-	open, full := st.sealed == 0, st.size >= st.srv.opts.segmentBytes
+	open, size := st.sealed == 0, st.size
 	st.mu.Unlock()
 	if open {
+		full := l.begun == stepSeal || l.begun == stepNone && st.full(newest, size)
 		// A place that is not the end, or an end without a block, is not one to seal: what comes next is not known.
 		if !full || t.end != l.place || !t.known {
 			return nil
 		}
-		l.wrote = true
+		l.wrote, l.begun = true, stepSeal
 		m := mark{firstSeq: t.header.NextSeq(), part: 1, parts: 1, writer: l.writer, seal: newest.number + 1}
 		if err := l.put(ctx, nil, m, l.place); err != nil {
 			return fmt.Errorf("close segment %d: %w", newest.number, err)
 		}
-		l.place++
+		l.place, l.begun = l.place+1, stepNone
 		st.closed(newest, l.place, m)
 	}
 	if err := st.succeed(ctx); err != nil {
@@ -36,6 +37,18 @@ func (l *Log) makeRoom(ctx context.Context) error {
 	}
 	st.dropSpent(ctx)
 	return nil
+}
+
+// At start the server reads the last file of every segment into memory. A segment is therefore closed soon after a file has begun,
+// which is at most maxFile long; but not much later than it is due.
+const (
+	smallFile = 1 << 20
+	maxFile   = 8 << 20
+)
+
+func (st *stream) full(g segment, size int64) bool {
+	limit := st.srv.opts.segmentBytes
+	return size >= limit && (size >= limit+2*maxFile || lastFile(st.srv.opts.Dir, g.name) < smallFile)
 }
 
 // closed makes a seal that is durable known.

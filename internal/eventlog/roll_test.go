@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/rowhook/rowhook/internal/change"
 )
 
@@ -299,4 +301,53 @@ func TestHalfSegments(t *testing.T) {
 			t.Fatalf("block %d, expected %d", e.Header.FirstSeq, seq)
 		}
 	}
+}
+
+// An append that is tried again goes on with what it had begun, though the segment may have become full meanwhile, or no longer be.
+func TestRollTriedAgain(t *testing.T) {
+	t.Parallel()
+	s := open(t, options(t))
+	l := openLog(t, s)
+	appendBlock(t, l, 1, 1, 1, 10)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for seq := uint64(2); seq < 6; seq++ {
+		b, h := block(t, 1, seq, 1, 10)
+		s.opts.segmentBytes = 1 << 30 >> (30 * (seq % 2)) // what is begun is a block, or a seal
+		marks, _ := cut(b, h, l.writer, DefaultMaxPayload)
+		m := marks[0]
+		if seq%2 == 1 {
+			m, b = mark{firstSeq: seq, part: 1, parts: 1, writer: l.writer, seal: l.st.segs.newest().number + 1}, nil
+		}
+		if err := l.Append(gone, mustBlock(t, seq), h); err == nil {
+			t.Fatal("an append without time")
+		}
+		if err := s.engine.publish(t.Context(), l.st, b, m, l.place); err != nil && !isFenced(err) {
+			t.Fatal(err)
+		}
+		s.opts.segmentBytes = 1 << 30 >> (30 * ((seq + 1) % 2))
+		if err := l.Append(t.Context(), mustBlock(t, seq), h); err != nil {
+			t.Fatalf("block %d again: %v", seq, err)
+		}
+	}
+	r := l.NewReader(1)
+	for seq := uint64(1); seq < 6; seq++ {
+		if e := next(t, r); e.Header.FirstSeq != seq {
+			t.Fatalf("block %d, expected %d", e.Header.FirstSeq, seq)
+		}
+	}
+	if n := l.st.segs.newest().number; n != 3 {
+		t.Fatalf("%d segments", n)
+	}
+}
+
+func mustBlock(t *testing.T, seq uint64) []byte {
+	b, _ := block(t, 1, seq, 1, 10)
+	return b
+}
+
+// isFenced says whether the message was there already.
+func isFenced(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && isFence(api.ErrorCode)
 }
