@@ -226,7 +226,7 @@ func (b *backlog) describeCapture(ctx context.Context, f *Figures) error {
 	f.Add("rounds", rounds)
 	f.Add("raw", "go-mysql "+moduleVersion(goMySQLModule)+": RawModeEnabled, SynchronousEventHandler, checksums not verified, from GTID set")
 	f.Add("gomysql", "go-mysql "+moduleVersion(goMySQLModule)+": GetEvent, defaults, VerifyChecksum, from GTID set; decoded rows are counted and dropped")
-	f.Add("rowhook", "checksums verified, decoded, blocks of 256 KiB, each fsynced in the log before the next; ends with the last row on the disk")
+	f.Add("rowhook", "checksums verified, decoded, blocks of up to 1 MiB, each fsynced in the log before the next; ends with the last row on the disk")
 	f.Add("clock", "from connecting to the end of the transaction, each in this process")
 	f.Add("tls", "off")
 	describeMachine(f)

@@ -7,8 +7,7 @@
 // second place to disagree. Rows that are in the log already, because the last block ended inside a transaction, are skipped by
 // count.
 //
-// A block is what arrived while the previous append was in flight: at most [BlockBytes], or four times that while appends are
-// behind. An idle source's commit is appended at once. Memory is bounded by four blocks: one being filled, two waiting, one being
+// A block is what arrived while the previous append was in flight: at most [BlockBytes], or four times that in bulk. An idle source's commit is appended at once. Memory is bounded by four blocks: one being filled, two waiting, one being
 // appended.
 //
 // The package does not know MySQL's protocol (see capture/mysql) nor the log's engine (see eventlog).

@@ -14,9 +14,9 @@ import (
 const (
 	// BlockBytes is where a block is cut while appends keep up: small enough that a row does not wait for many others.
 	BlockBytes = 256 << 10
-	// behindFactor times BlockBytes is where it is cut while they do not: a block of 1 MiB costs less than four of 256 KiB,
-	// because each append has its own fsync (docs/decisions/0010).
-	behindFactor = 4
+	// bulkFactor times BlockBytes is where it is cut while they do not, and inside a large transaction: a block of 1 MiB costs
+	// less than four of 256 KiB, because each append has its own fsync (docs/decisions/0010).
+	bulkFactor = 4
 	// positionInterval is how often a block without changes records that the source went on; age must not expire the checkpoint.
 	positionInterval = 10 * time.Second
 	// idleInterval is the same for a source that did not go on at all.
@@ -64,6 +64,7 @@ type openTransaction struct {
 	open    bool
 	segment bool // a segment of it is open in the builder
 	resumed bool
+	cut     bool // a block was cut inside it
 	written uint64 // changes of it in the log or in a block
 	rows    []change.TableRows
 	current int // index into rows of the event being written
@@ -230,8 +231,7 @@ func (w *Writer) Dropped() error {
 func (w *Writer) Wrote() error {
 	w.tx.rows[w.tx.current].Rows++
 	w.tx.written++
-	size := w.builder.Size()
-	if size < w.blockBytes || len(w.queue) >= queueBlocks && size < behindFactor*w.blockBytes {
+	if w.builder.Size() < w.cutAt() {
 		return nil
 	}
 	if err := w.cut(); err != nil {
@@ -242,6 +242,14 @@ func (w *Writer) Wrote() error {
 	}
 	w.openSegment()
 	return w.err
+}
+
+// cutAt is the size to cut at: larger while appends are behind, and in a transaction that has filled a block already.
+func (w *Writer) cutAt() int {
+	if w.tx.cut || len(w.queue) >= queueBlocks {
+		return bulkFactor * w.blockBytes
+	}
+	return w.blockBytes
 }
 
 // EndRows releases the writer's lock.
@@ -293,7 +301,7 @@ func (w *Writer) Server(id string) {
 func (w *Writer) cut() error {
 	if w.tx.segment {
 		w.builder.EndSegment(false)
-		w.tx.segment = false
+		w.tx.segment, w.tx.cut = false, true
 	}
 	h := change.Header{Source: w.source, Epoch: w.epoch, FirstSeq: w.nextSeq, Changes: w.builder.Changes(), Position: w.position()}
 	b, err := w.builder.Finish(h.FirstSeq, h.Position)

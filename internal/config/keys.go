@@ -50,7 +50,7 @@ func processKeys() []Key {
 		{
 			Path: "log.ring_bytes", Default: "16MiB", Value: "size, 1MiB to 256MiB",
 			Doc:    "Memory for the newest blocks of one source, which readers take from there and not from the disk.",
-			Reason: "64 blocks of 256 KiB: a reader that is a few fsyncs behind still finds them, and with the queues of busy endpoints it stays within 256 MiB.",
+			Reason: "64 blocks of 256 KiB, or 16 in bulk: a reader that is a few fsyncs behind still finds them, and with the queues of busy endpoints it stays within 256 MiB.",
 		},
 	}
 }
