@@ -64,7 +64,7 @@ type openTransaction struct {
 	open    bool
 	segment bool // a segment of it is open in the builder
 	resumed bool
-	cut     bool // a block was cut inside it
+	cut     bool   // a block was cut inside it
 	written uint64 // changes of it in the log or in a block
 	rows    []change.TableRows
 	current int // index into rows of the event being written
