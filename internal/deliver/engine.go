@@ -293,18 +293,27 @@ func newGate() *gate {
 	return g
 }
 
-func (g *gate) set(open bool) {
+// set opens or closes the gate and reports whether that changed it.
+func (g *gate) set(open bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.isOpen() == open {
+		return false
+	}
+	if open {
+		close(g.open)
+	} else {
+		g.open = make(chan struct{})
+	}
+	return true
+}
+
+func (g *gate) isOpen() bool {
 	select {
 	case <-g.open:
-		if !open {
-			g.open = make(chan struct{})
-		}
+		return true
 	default:
-		if open {
-			close(g.open)
-		}
+		return false
 	}
 }
 

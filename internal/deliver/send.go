@@ -77,7 +77,10 @@ func (e *Engine) attempt(l *lane, it *item) result {
 	started := time.Now()
 	mark, err := e.deps.Journal.Append(l.sendRecord(it, started))
 	if err != nil {
-		e.opts.Log.Error("send journal not written", "err", err)
+		// The next checkpoint that is written opens the gate again; until then one line says it for all.
+		if e.gate.set(false) {
+			e.opts.Log.Error("send journal not written, sending stops until it is", "source", e.opts.Source, "err", err)
+		}
 		return result{verdict: failed, spare: true, reason: "journal"}
 	}
 	out := e.post(ctx, l.ep, it, started)

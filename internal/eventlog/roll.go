@@ -42,7 +42,7 @@ func (l *Log) makeRoom(ctx context.Context) error {
 // At start the server reads the last file of every segment into memory. A segment is therefore closed soon after a file has begun,
 // which is at most maxFile long; but not much later than it is due.
 const (
-	smallFile = 1 << 20
+	smallFile = 2 << 20
 	maxFile   = 8 << 20
 )
 
