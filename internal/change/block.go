@@ -29,6 +29,8 @@ type Header struct {
 	Changes  uint32
 	// Position after the block.
 	Position Position
+	// TypesVersion is the version of the event types that the block's changes are to be read with; 0 before versions were kept.
+	TypesVersion uint64
 }
 
 // NextSeq returns the seq of the first change after the block.
@@ -80,6 +82,8 @@ func parse(b []byte, headerOnly bool) (*Block, error) {
 			if blk.Position, err = UnmarshalPosition(v.bytes); err != nil {
 				return nil, err
 			}
+		case blockTypesVersion:
+			blk.TypesVersion = v.num
 		case blockTables:
 			if headerOnly {
 				return checkVersion(blk, version)

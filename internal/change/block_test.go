@@ -47,8 +47,14 @@ func writeRow(p []byte, n int64) []byte {
 // sample is a block with two parts of transactions, two tables and every operation.
 func sample(t testing.TB) []byte {
 	t.Helper()
+	return sampleOf(t, 0)
+}
+
+func sampleOf(t testing.TB, typesVersion uint64) []byte {
+	t.Helper()
 	sheet, log := sheetRows(), &Table{Schema: "app", Name: "log", Columns: []Column{{Name: "id", Number: 1, Kind: Int, Type: "int"}}}
 	b := NewBuilder("shop", 7)
+	b.SetTypesVersion(typesVersion)
 	b.BeginSegment(&Transaction{GTID: "0-1-41", CommitTime: 1769866620000000, File: "bin.1", Offset: 99, ServerID: 1}, 5,
 		[]TableRows{{"app", "log", 5}}, false)
 	b.BeginChange(Insert, log)
@@ -141,6 +147,68 @@ func TestBlockVectorIsFrozen(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The version of the event types adds one field before the tables, and nothing else.
+func TestTypesVersionVectorIsFrozen(t *testing.T) {
+	t.Parallel()
+	raw := sampleOf(t, 300)
+	file := filepath.Join("testdata", "block_v1_types.txt")
+	if *update {
+		if err := os.WriteFile(file, []byte(hex.EncodeToString(raw)+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), hex.EncodeToString(raw)+"\n"); diff != "" {
+		t.Error(diff)
+	}
+	blk, err := Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ParseHeader(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if blk.TypesVersion != 300 || h.TypesVersion != 300 {
+		t.Errorf("types version %d, in the header %d, want 300", blk.TypesVersion, h.TypesVersion)
+	}
+	if without := bytes.Replace(raw, []byte{9 << 3, 0xac, 0x02}, nil, 1); !bytes.Equal(without, sample(t)) {
+		t.Error("more than the field differs from a block without a version")
+	}
+	var m rowhookv1.Block
+	if err := proto.Unmarshal(raw, &m); err != nil || m.TypesVersion != 300 {
+		t.Errorf("the message has version %d, %v", m.TypesVersion, err)
+	}
+	again, err := proto.Marshal(&m) // another library may write the field after the tables
+	if err != nil {
+		t.Fatal(err)
+	}
+	if blk, err = Parse(again); err != nil || blk.TypesVersion != 300 {
+		t.Errorf("marshalled anew: %d, %v", blk.TypesVersion, err)
+	}
+}
+
+// Blocks of one Builder carry the version that was set before they were finished.
+func TestTypesVersionOfABuilder(t *testing.T) {
+	t.Parallel()
+	b := NewBuilder("s", 1)
+	for i, want := range []uint64{0, 4, 4, 1 << 60} {
+		if want > 0 {
+			b.SetTypesVersion(want)
+		}
+		raw, err := b.Finish(uint64(i), Position{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, err := ParseHeader(raw); err != nil || h.TypesVersion != want {
+			t.Errorf("block %d: %d, %v, want %d", i, h.TypesVersion, err, want)
+		}
 	}
 }
 
@@ -290,6 +358,7 @@ func TestAnotherVersionIsRefused(t *testing.T) {
 
 func FuzzBlock(f *testing.F) {
 	f.Add(sample(f))
+	f.Add(sampleOf(f, 3))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		blk, err := Parse(raw)

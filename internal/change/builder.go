@@ -22,6 +22,8 @@ const (
 	blockPosition = 6
 	blockTables   = 7
 	blockSegments = 8
+	// blockTypesVersion is written before the tables, in spite of its number.
+	blockTypesVersion = 9
 
 	segmentGTID         = 1
 	segmentCommitTime   = 2
@@ -71,6 +73,7 @@ type Transaction struct {
 type Builder struct {
 	source string
 	epoch  uint64
+	types  uint64
 
 	body    []byte
 	tables  []*Table
@@ -84,6 +87,10 @@ type Builder struct {
 func NewBuilder(source string, epoch uint64) *Builder {
 	return &Builder{source: source, epoch: epoch, index: map[*Table]uint32{}}
 }
+
+// SetTypesVersion sets the version of the event types that the block being built and all blocks after it are to be read with. It
+// is 0 in a new Builder, which is not written. Who changes it between changes finishes the block first.
+func (b *Builder) SetTypesVersion(v uint64) { b.types = v }
 
 // Size returns the bytes of the block so far, without its header.
 func (b *Builder) Size() int { return len(b.body) }
@@ -174,6 +181,7 @@ func (b *Builder) Finish(firstSeq uint64, pos Position) ([]byte, error) {
 	out = appendUint(out, blockFirstSeq, firstSeq)
 	out = appendUint(out, blockChanges, uint64(b.changes))
 	out = AppendBytes(out, blockPosition, position, false)
+	out = appendUint(out, blockTypesVersion, b.types)
 	for _, t := range b.tables {
 		m := t.proto()
 		out = protowire.AppendTag(out, blockTables, protowire.BytesType)

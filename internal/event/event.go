@@ -2,6 +2,21 @@ package event
 
 import "github.com/rowhook/rowhook/internal/change"
 
+// Move says which side of a row's move to another tenant an event tells. See [Matcher.Each].
+type Move uint8
+
+// The sides of a move. An endpoint of a tenant gets MoveOut and MoveIn, one without a tenant MoveUpdate; no endpoint gets both.
+const (
+	// MoveNone is an ordinary event: the row stays with its tenant, or the type names none.
+	MoveNone Move = iota
+	// MoveUpdate is the update as it is, for those who see all tenants. Its Tenant is the new one.
+	MoveUpdate
+	// MoveOut is a delete for the old tenant.
+	MoveOut
+	// MoveIn is an insert for the new tenant.
+	MoveIn
+)
+
 // Event is one change as one type sees it. It is valid only within the call that gave it: its strings may be kept, everything
 // else is reused and aliases the block.
 type Event struct {
@@ -12,10 +27,12 @@ type Event struct {
 	Subject, Tenant string
 	// Time of the commit, in microseconds of the Unix epoch.
 	Time int64
-	// Seq of the change; seq and type are unique within a source.
+	// Seq of the change; seq, type and Move are unique within a source.
 	Seq    uint64
 	Source Origin
-	Op     change.Op
+	// Op that the event tells: Delete for MoveOut and Insert for MoveIn, else that of the change.
+	Op   change.Op
+	Move Move
 	// Key is the hash of the order key. OtherKey is the hash of the key before an update that changed it, else 0: the event
 	// holds both.
 	Key, OtherKey uint64

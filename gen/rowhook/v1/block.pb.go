@@ -191,6 +191,8 @@ type Block struct {
 	Changes uint32 `protobuf:"varint,5,opt,name=changes,proto3" json:"changes,omitempty"`
 	// Where capture resumes after this block.
 	Position *Position `protobuf:"bytes,6,opt,name=position,proto3" json:"position,omitempty"`
+	// Version of the event types that its changes are to be read with; 0 before versions were kept. It stands before the tables.
+	TypesVersion uint64 `protobuf:"varint,9,opt,name=types_version,json=typesVersion,proto3" json:"types_version,omitempty"`
 	// Tables of the changes; a change names one by its index.
 	Tables []*Table `protobuf:"bytes,7,rep,name=tables,proto3" json:"tables,omitempty"`
 	// Parts of transactions in commit order.
@@ -269,6 +271,13 @@ func (x *Block) GetPosition() *Position {
 		return x.Position
 	}
 	return nil
+}
+
+func (x *Block) GetTypesVersion() uint64 {
+	if x != nil {
+		return x.TypesVersion
+	}
+	return 0
 }
 
 func (x *Block) GetTables() []*Table {
@@ -860,14 +869,15 @@ var File_rowhook_v1_block_proto protoreflect.FileDescriptor
 const file_rowhook_v1_block_proto_rawDesc = "" +
 	"\n" +
 	"\x16rowhook/v1/block.proto\x12\n" +
-	"rowhook.v1\"\x94\x02\n" +
+	"rowhook.v1\"\xb9\x02\n" +
 	"\x05Block\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x1b\n" +
 	"\tfirst_seq\x18\x04 \x01(\x04R\bfirstSeq\x12\x18\n" +
 	"\achanges\x18\x05 \x01(\rR\achanges\x120\n" +
-	"\bposition\x18\x06 \x01(\v2\x14.rowhook.v1.PositionR\bposition\x12)\n" +
+	"\bposition\x18\x06 \x01(\v2\x14.rowhook.v1.PositionR\bposition\x12#\n" +
+	"\rtypes_version\x18\t \x01(\x04R\ftypesVersion\x12)\n" +
 	"\x06tables\x18\a \x03(\v2\x11.rowhook.v1.TableR\x06tables\x12/\n" +
 	"\bsegments\x18\b \x03(\v2\x13.rowhook.v1.SegmentR\bsegments\"\xc9\x01\n" +
 	"\bPosition\x12\x19\n" +
