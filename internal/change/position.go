@@ -21,11 +21,18 @@ type Position struct {
 	Partial *Partial
 	// CommitTime of the last transaction seen, in microseconds of the Unix epoch; 0 before the first.
 	CommitTime int64
+	// FileCreated is the creation time of File in seconds of the Unix epoch. It is set where the position is File and Offset, and 0
+	// where it is GTIDSet.
+	FileCreated uint32
 }
+
+// ByFile reports whether the position is File and Offset on Server, because its source has no GTIDs.
+func (p Position) ByFile() bool { return p.FileCreated != 0 }
 
 // Partial says which rows of an unfinished transaction are in the log already.
 type Partial struct {
-	// GTID of the transaction, as text.
+	// GTID of the transaction, as text. Empty without GTIDs: then it is the transaction that begins next after the position, in the
+	// same file.
 	GTID string
 	// Rows counts them by table. Counting by table makes it hold on another server, which may cut its events differently,
 	// and when the list of captured tables changes.
@@ -57,7 +64,7 @@ func UnmarshalPosition(b []byte) (Position, error) {
 }
 
 func (p Position) proto() *rowhookv1.Position {
-	out := &rowhookv1.Position{GtidSet: p.GTIDSet, File: p.File, Offset: p.Offset, Server: p.Server, CommitTimeUs: p.CommitTime}
+	out := &rowhookv1.Position{GtidSet: p.GTIDSet, File: p.File, Offset: p.Offset, Server: p.Server, CommitTimeUs: p.CommitTime, FileCreated: p.FileCreated}
 	if p.Partial != nil {
 		out.Partial = &rowhookv1.PartialTransaction{Gtid: p.Partial.GTID, Tables: tableRowsProto(p.Partial.Rows)}
 	}
@@ -65,7 +72,8 @@ func (p Position) proto() *rowhookv1.Position {
 }
 
 func positionFromProto(p *rowhookv1.Position) Position {
-	out := Position{GTIDSet: p.GetGtidSet(), File: p.GetFile(), Offset: p.GetOffset(), Server: p.GetServer(), CommitTime: p.GetCommitTimeUs()}
+	out := Position{GTIDSet: p.GetGtidSet(), File: p.GetFile(), Offset: p.GetOffset(), Server: p.GetServer(), CommitTime: p.GetCommitTimeUs(),
+		FileCreated: p.GetFileCreated()}
 	if part := p.GetPartial(); part != nil {
 		out.Partial = &Partial{GTID: part.Gtid, Rows: tableRowsFromProto(part.Tables)}
 	}

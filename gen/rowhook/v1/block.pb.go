@@ -307,7 +307,10 @@ type Position struct {
 	// Set when the block ends inside a transaction: the transaction, and how many rows of each table are in the log.
 	Partial *PartialTransaction `protobuf:"bytes,5,opt,name=partial,proto3" json:"partial,omitempty"`
 	// Commit time of the last transaction seen, in microseconds of the Unix epoch.
-	CommitTimeUs  int64 `protobuf:"varint,6,opt,name=commit_time_us,json=commitTimeUs,proto3" json:"commit_time_us,omitempty"`
+	CommitTimeUs int64 `protobuf:"varint,6,opt,name=commit_time_us,json=commitTimeUs,proto3" json:"commit_time_us,omitempty"`
+	// Creation time of the binlog file, in seconds of the Unix epoch. Set where the position is file and offset, because there is no
+	// GTID: a file of the same name that was created at another time is another file.
+	FileCreated   uint32 `protobuf:"varint,7,opt,name=file_created,json=fileCreated,proto3" json:"file_created,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,11 +387,19 @@ func (x *Position) GetCommitTimeUs() int64 {
 	return 0
 }
 
+func (x *Position) GetFileCreated() uint32 {
+	if x != nil {
+		return x.FileCreated
+	}
+	return 0
+}
+
 // PartialTransaction is the part of a transaction that is already in the log.
 type PartialTransaction struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Gtid          string                 `protobuf:"bytes,1,opt,name=gtid,proto3" json:"gtid,omitempty"`
-	Tables        []*TableRows           `protobuf:"bytes,2,rep,name=tables,proto3" json:"tables,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty if the source has none: then it is the transaction that begins next after the position, in the same file.
+	Gtid          string       `protobuf:"bytes,1,opt,name=gtid,proto3" json:"gtid,omitempty"`
+	Tables        []*TableRows `protobuf:"bytes,2,rep,name=tables,proto3" json:"tables,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -879,14 +890,15 @@ const file_rowhook_v1_block_proto_rawDesc = "" +
 	"\bposition\x18\x06 \x01(\v2\x14.rowhook.v1.PositionR\bposition\x12#\n" +
 	"\rtypes_version\x18\t \x01(\x04R\ftypesVersion\x12)\n" +
 	"\x06tables\x18\a \x03(\v2\x11.rowhook.v1.TableR\x06tables\x12/\n" +
-	"\bsegments\x18\b \x03(\v2\x13.rowhook.v1.SegmentR\bsegments\"\xc9\x01\n" +
+	"\bsegments\x18\b \x03(\v2\x13.rowhook.v1.SegmentR\bsegments\"\xec\x01\n" +
 	"\bPosition\x12\x19\n" +
 	"\bgtid_set\x18\x01 \x01(\tR\agtidSet\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x04R\x06offset\x12\x16\n" +
 	"\x06server\x18\x04 \x01(\tR\x06server\x128\n" +
 	"\apartial\x18\x05 \x01(\v2\x1e.rowhook.v1.PartialTransactionR\apartial\x12$\n" +
-	"\x0ecommit_time_us\x18\x06 \x01(\x03R\fcommitTimeUs\"W\n" +
+	"\x0ecommit_time_us\x18\x06 \x01(\x03R\fcommitTimeUs\x12!\n" +
+	"\ffile_created\x18\a \x01(\rR\vfileCreated\"W\n" +
 	"\x12PartialTransaction\x12\x12\n" +
 	"\x04gtid\x18\x01 \x01(\tR\x04gtid\x12-\n" +
 	"\x06tables\x18\x02 \x03(\v2\x15.rowhook.v1.TableRowsR\x06tables\"K\n" +
