@@ -20,10 +20,11 @@ type Config struct {
 	Endpoints     []Endpoint
 	Subscriptions []Subscription
 	// Egress says where deliveries may go. Every Endpoint.URL passes it.
-	Egress   deliver.EgressPolicy
-	Delivery Delivery
-	HTTP     HTTP
-	Logging  Logging
+	Egress     deliver.EgressPolicy
+	Delivery   Delivery
+	Encryption Encryption
+	HTTP       HTTP
+	Logging    Logging
 }
 
 // Log is how much of the log is kept, on disk and in memory.
@@ -79,11 +80,17 @@ const (
 // From is where a source or a subscription begins.
 type From string
 
-// The places to begin at.
+// The places to begin at. A subscription's may also be a time as in RFC 3339.
 const (
 	FromNow      From = "now"
 	FromEarliest From = "earliest"
 )
+
+// Time returns the time that it names; false if it is one of the words.
+func (f From) Time() (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339Nano, string(f))
+	return t, err == nil
+}
 
 // TypeFile is a file of event types, not yet compiled.
 type TypeFile struct {
@@ -146,9 +153,22 @@ type Delivery struct {
 	AttemptsRetention time.Duration
 }
 
+// Encryption is what the store's secrets are encrypted with.
+type Encryption struct {
+	// Keys of 32 bytes, the newest first; those of KeyFile follow.
+	Keys []Password
+	// KeyFile holds one key a line; empty if there is none. It may not exist yet if it is the default.
+	KeyFile string
+	// Default says that nothing was configured, so that the file may be made.
+	Default bool
+}
+
 // HTTP is where Rowhook itself answers.
 type HTTP struct {
 	Listen string // host:port; port 0 means any free one
+	Socket string // path of the Unix socket
+	// Cert and Key are files, both empty without TLS.
+	Cert, Key string
 }
 
 // Logging is what Rowhook says on standard error.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,8 +24,9 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 const (
-	awkward    = `p@ss:w/o%r?d#+ &"ü${x}`
-	testSecret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+	encryptionKey = "an encryption key of 32 bytes..!"
+	awkward       = `p@ss:w/o%r?d#+ &"ü${x}`
+	testSecret    = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 )
 
 // environment has the variables that the files in testdata name.
@@ -44,6 +46,7 @@ func environment(name string) (string, bool) {
 		"SECRET":         testSecret,
 		"SHOP_PASSWORD":  "hunter2",
 		"BILLING_SECRET": testSecret,
+		"ROWHOOK_KEY":    base64.StdEncoding.EncodeToString([]byte(encryptionKey)),
 	}[name]
 	return value, ok
 }
@@ -118,8 +121,9 @@ func minimal() *Config {
 			ProgressInterval:  100 * time.Millisecond,
 			AttemptsRetention: 168 * time.Hour,
 		},
-		HTTP:    HTTP{Listen: "127.0.0.1:8500"},
-		Logging: Logging{Level: slog.LevelInfo, Format: LogText},
+		Encryption: Encryption{KeyFile: "testdata/rowhook-data/rowhook.key", Default: true},
+		HTTP:       HTTP{Listen: "127.0.0.1:8500", Socket: "testdata/rowhook-data/rowhook.sock"},
+		Logging:    Logging{Level: slog.LevelInfo, Format: LogText},
 	}
 }
 
@@ -164,6 +168,7 @@ func TestLoadVariables(t *testing.T) {
 	}
 	want := minimal()
 	want.DataDir = "/var/lib/rowhook"
+	want.Encryption.KeyFile, want.HTTP.Socket = "/var/lib/rowhook/rowhook.key", "/var/lib/rowhook/rowhook.sock"
 	want.Sources[0].Address, want.Sources[0].User, want.Sources[0].ServerID = "127.0.0.1:3308", "row@hook", 77
 	want.Egress = deliver.EgressPolicy{AllowHTTP: true}
 	want.Endpoints = []Endpoint{{
@@ -180,7 +185,7 @@ func exampleIn(t *testing.T, dir string) string {
 	t.Helper()
 	for name, content := range map[string]string{
 		"rowhook.yaml": Example(), "types/b.yaml": "b", "types/a.yaml": "a",
-		"tls/ca.pem": "", "tls/client.pem": "", "tls/client-key.pem": "",
+		"tls/ca.pem": "", "tls/client.pem": "", "tls/client-key.pem": "", "tls/http.pem": "", "tls/http-key.pem": "", "rowhook.key": "",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -216,6 +221,8 @@ func TestExampleLoads(t *testing.T) {
 		Name: "billing", URL: "https://hooks.example.com/billing", Tenant: "acme", Secrets: []webhook.Secret{secret},
 		Concurrency: 16, Timeout: 20 * time.Second, QueueBytes: 4 << 20, Order: OrderKey,
 	}}
+	want.Encryption = Encryption{Keys: []Password{NewPassword(encryptionKey)}, KeyFile: filepath.Join(dir, "rowhook.key")}
+	want.HTTP.Socket, want.HTTP.Cert, want.HTTP.Key = "/run/rowhook.sock", filepath.Join(dir, "tls/http.pem"), filepath.Join(dir, "tls/http-key.pem")
 	want.Subscriptions = []Subscription{{
 		Name: "all-rentals", Endpoint: "billing", Types: []string{"rental.*"}, Subject: "rentals/*", From: FromNow,
 	}}
@@ -438,4 +445,45 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("not Errors with messages: %v", err)
 		}
 	})
+}
+
+// TestSocket finds the process's socket in files that are otherwise wrong.
+func TestSocket(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ content, want, problem string }{
+		"of the folder":  {"data_dir: here\nsources: 7\nendpoints: ${UNSET}\n", "here/rowhook.sock", ""},
+		"by default":     {"sources: []\n", "rowhook-data/rowhook.sock", ""},
+		"empty":          {"", "rowhook-data/rowhook.sock", ""},
+		"named":          {"http: {socket: /run/x.sock}\n", "/run/x.sock", ""},
+		"too long":       {"http: {socket: /" + strings.Repeat("x", 120) + "}\n", "", "more than 100"},
+		"not a text":     {"http: {socket: [a]}\n", "", "wants one value"},
+		"not YAML":       {"http: {\n", "", "is not YAML"},
+		"unset variable": {"data_dir: ${UNSET}\n", "", "UNSET"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			path := filepath.Join(dir, "rowhook.yaml")
+			if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := Socket(path, environment)
+			if c.problem != "" {
+				if err == nil || !strings.Contains(err.Error(), c.problem) {
+					t.Fatalf("got %q and error %v, want one with %q", got, err, c.problem)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := c.want
+			if !filepath.IsAbs(want) {
+				want = filepath.Join(dir, want)
+			}
+			if got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
 }

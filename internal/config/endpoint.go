@@ -33,10 +33,17 @@ func (r *reader) endpoints(v value, policy deliver.EgressPolicy) []Endpoint {
 	return all
 }
 
+// APIPrefix begins the ids of endpoints that the API made, and of no declared one.
+const APIPrefix = "ep_"
+
 func (r *reader) endpoint(v value, guard *deliver.Egress) Endpoint {
 	var e Endpoint
 	r.object(v,
-		field{"name", func(v value) { e.Name = r.name(v, endpointName) }},
+		field{"name", func(v value) {
+			if e.Name = r.name(v, endpointName); strings.HasPrefix(e.Name, APIPrefix) {
+				r.fail(v, "choose a name that begins otherwise", "names that begin with %s are given by the API", APIPrefix)
+			}
+		}},
 		field{"url", func(v value) { e.URL = r.url(v, guard) }},
 		field{"tenant", func(v value) { e.Tenant = r.text(v) }},
 		field{"secrets", func(v value) { e.Secrets = r.secrets(v) }},

@@ -27,7 +27,7 @@ type Key struct {
 func Keys() []Key {
 	var all []Key
 	for _, part := range [][]Key{
-		processKeys(), sourceKeys(), typeKeys(), endpointKeys(), subscriptionKeys(), egressKeys(), deliveryKeys(), servingKeys(),
+		processKeys(), sourceKeys(), typeKeys(), endpointKeys(), subscriptionKeys(), egressKeys(), deliveryKeys(), encryptionKeys(), servingKeys(),
 	} {
 		all = append(all, part...)
 	}
@@ -124,7 +124,7 @@ func typeKeys() []Key {
 func endpointKeys() []Key {
 	return []Key{
 		{Path: "endpoints", Default: "[]", holder: true, Value: "list of endpoints", Doc: "The URLs that events are sent to.", Reason: "As for types."},
-		{Path: "endpoints[].name", Required: true, Value: "1 to 64 of a-z 0-9 _ - .", Doc: "Names the endpoint; its progress is kept under this name."},
+		{Path: "endpoints[].name", Required: true, Value: "1 to 64 of a-z 0-9 _ - .", Doc: "Names the endpoint; its progress is kept under this name. Names that begin with ep_ are the API's."},
 		{
 			Path: "endpoints[].url", Required: true, secret: true, Value: "https URL",
 			Doc: "Where requests are sent. egress says which URLs are accepted.",
@@ -171,8 +171,8 @@ func subscriptionKeys() []Key {
 		},
 		{Path: "subscriptions[].subject", Value: "subject, where * is any run of characters", Doc: "If set, only events about these subjects."},
 		{
-			Path: "subscriptions[].from", Default: "now", Value: "now or earliest",
-			Doc:    "Where a new subscription begins: with the next change, or with the oldest that the log still has.",
+			Path: "subscriptions[].from", Default: "now", Value: "now, earliest or a time such as 2026-11-22T09:30:00Z",
+			Doc:    "Where a new subscription begins: with the next change, with the oldest that the log still has, or with the first that committed at the time or later.",
 			Reason: "As for sources[].attach.",
 		},
 	}
@@ -220,14 +220,35 @@ func deliveryKeys() []Key {
 	}
 }
 
+func encryptionKeys() []Key {
+	return []Key{
+		{Path: "encryption", holder: true, Value: "keys below", Doc: "What encrypts the secrets of endpoints that the API made, where the store keeps them."},
+		{
+			Path: "encryption.keys", secret: true, Value: "list of base64 of 32 bytes, from ${VARIABLES}",
+			Doc: "The keys, the newest first: it encrypts, all of them decrypt. To rotate, put a new one in front, restart, and remove the old one after the log said that all is encrypted anew.",
+		},
+		{
+			Path: "encryption.key_file", Value: "file with one key a line, the newest first",
+			Doc: "The same from a file; keys stand before it. If neither is set: rowhook.key in data_dir, which is made at the first start. Keep it apart from backups.",
+		},
+	}
+}
+
 func servingKeys() []Key {
 	return []Key{
-		{Path: "http", holder: true, Value: "keys below", Doc: "Where Rowhook itself answers: /metrics and /livez."},
+		{Path: "http", holder: true, Value: "keys below", Doc: "Where Rowhook itself answers: the API, /metrics and /livez."},
 		{
 			Path: "http.listen", Default: "127.0.0.1:8500", Value: "host:port",
-			Doc:    "The address; port 0 takes any free one and logs it.",
+			Doc:    "The address; port 0 takes any free one and logs it. The API asks for a key here, /metrics and /livez do not.",
 			Reason: "Metrics are nobody's business outside the machine unless you say so.",
 		},
+		{
+			Path: "http.socket", Value: "path of a Unix socket, at most 100 bytes",
+			Doc: "Where the commands of this machine find the process; whoever may open the file may do everything. If absent: rowhook.sock in data_dir.",
+		},
+		{Path: "http.tls", holder: true, Value: "keys below", Doc: "TLS at http.listen. Without it the API should not be reached from another machine, or through a proxy that has TLS."},
+		{Path: "http.tls.cert", Value: "file (PEM)", Doc: "The certificate, with those between it and its root."},
+		{Path: "http.tls.key", Value: "file (PEM)", Doc: "Its key."},
 		{Path: "logging", holder: true, Value: "keys below", Doc: "What Rowhook says on standard error."},
 		{
 			Path: "logging.level", Default: "info", Value: "debug, info, warn or error",

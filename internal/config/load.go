@@ -54,7 +54,8 @@ func (r *reader) config(src []byte) *Config {
 		field{"types", func(v value) { r.typePatterns(v) }},
 		field{"endpoints", func(v value) { c.Endpoints = r.endpoints(v, c.Egress) }},
 		field{"subscriptions", func(v value) { c.Subscriptions = r.subscriptions(v, c.Endpoints) }},
-		field{"http", func(v value) { c.HTTP = r.http(v) }},
+		field{"encryption", func(v value) { c.Encryption = r.encryption(v, c.DataDir) }},
+		field{"http", func(v value) { c.HTTP = r.http(v, c.DataDir) }},
 		field{"logging", func(v value) { c.Logging = r.logging(v) }},
 	)
 	return c

@@ -2,9 +2,7 @@ package config
 
 import (
 	"log/slog"
-	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/rowhook/rowhook/internal/deliver"
@@ -102,24 +100,6 @@ func (r *reader) ranges(v value) []netip.Prefix {
 		}
 	})
 	return all
-}
-
-func (r *reader) http(v value) HTTP {
-	var h HTTP
-	r.object(v, field{"listen", func(v value) {
-		var ok bool
-		if h.Listen, ok = r.word(v); !ok {
-			return
-		}
-		_, port, err := net.SplitHostPort(h.Listen)
-		if err == nil {
-			_, err = strconv.ParseUint(port, 10, 16)
-		}
-		if err != nil {
-			r.fail(v, "write 127.0.0.1:8500, or 0.0.0.0:8500 for every interface", "%s is not host:port", r.quoted(v))
-		}
-	}})
-	return h
 }
 
 func (r *reader) logging(v value) Logging {

@@ -36,9 +36,19 @@ func (r *reader) subscription(v value, endpoints []string) Subscription {
 		}},
 		field{"types", func(v value) { s.Types, s.places = r.typeGlobs(v) }},
 		field{"subject", func(v value) { s.Subject = r.text(v) }},
-		field{"from", func(v value) { s.From = choice(r, v, FromNow, FromEarliest) }},
+		field{"from", func(v value) { s.From = r.from(v) }},
 	)
 	return s
+}
+
+// from reads where a subscription begins.
+func (r *reader) from(v value) From {
+	if text, _, ok := r.raw(v); ok {
+		if _, isTime := From(text).Time(); isTime {
+			return From(text)
+		}
+	}
+	return choice(r, v, FromNow, FromEarliest, "a time such as 2026-11-22T09:30:00Z")
 }
 
 // typeGlobs reads patterns over the names of event types, and where they stand.
