@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -73,7 +74,9 @@ type Options struct {
 	Attach string
 	// FirstSeq of a new log; 1 unless an older log was lost.
 	FirstSeq uint64
-	Log      *slog.Logger
+	// TypesVersion of the event types to begin with; that of the log's last block if it is larger.
+	TypesVersion uint64
+	Log          *slog.Logger
 }
 
 // Capture follows one source into its log.
@@ -84,11 +87,15 @@ type Capture struct {
 	stats   Stats
 	retries atomic.Uint64
 	lost    atomic.Pointer[loss]
+
+	mu     sync.Mutex // guards what follows, and is taken before a writer's own lock
+	wanted uint64     // version of the event types
+	writer *Writer    // of the connection there is; else nil
 }
 
 // New returns a Capture.
 func New(opts Options, source Source, log Log) *Capture {
-	return &Capture{opts: opts, source: source, log: log}
+	return &Capture{opts: opts, source: source, log: log, wanted: opts.TypesVersion}
 }
 
 // retry bounds of a lost connection: the first retry is near, because most are restarts of the server or cut connections.
@@ -170,7 +177,12 @@ func (c *Capture) follow(ctx context.Context) (progressed bool, err error) {
 		return false, err
 	}
 	w.stats = &c.stats
+	w.stats.TypesVersion.Store(last.TypesVersion)
 	before := c.stats.Blocks.Load()
+	if err := c.following(w); err != nil {
+		return false, err
+	}
+	defer c.notFollowing()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.Run(gctx) })
 	g.Go(func() error {
@@ -196,8 +208,10 @@ func (c *Capture) resume(ctx context.Context) (change.Header, error) {
 	if err != nil {
 		return change.Header{}, fmt.Errorf("attach: %w", err)
 	}
-	h = change.Header{Source: c.opts.Source, FirstSeq: c.opts.FirstSeq, Position: pos}
-	b, err := change.NewBuilder(c.opts.Source, 0).Finish(h.FirstSeq, pos)
+	h = change.Header{Source: c.opts.Source, FirstSeq: c.opts.FirstSeq, Position: pos, TypesVersion: c.typesVersion()}
+	builder := change.NewBuilder(c.opts.Source, 0)
+	builder.SetTypesVersion(h.TypesVersion)
+	b, err := builder.Finish(h.FirstSeq, pos)
 	if err != nil {
 		return change.Header{}, err
 	}
@@ -214,6 +228,8 @@ type Status struct {
 	LastHeard                       time.Time
 	CommitTime                      time.Time
 	LastError                       string
+	// TypesVersion of the event types that the log ends with, as far as it was read or written.
+	TypesVersion uint64
 }
 
 // Status returns what happened since the start, over all connections.
@@ -221,6 +237,7 @@ func (c *Capture) Status() Status {
 	s := Status{
 		Changes: c.stats.Changes.Load(), Blocks: c.stats.Blocks.Load(), Bytes: c.stats.Bytes.Load(), Retries: c.retries.Load(),
 		LastHeard: time.UnixMicro(c.stats.LastHeard.Load()), CommitTime: time.UnixMicro(c.stats.CommitTime.Load()),
+		TypesVersion: c.stats.TypesVersion.Load(),
 	}
 	if l := c.lost.Load(); l != nil && !s.LastHeard.After(l.at) {
 		s.LastError = l.err

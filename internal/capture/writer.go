@@ -54,6 +54,10 @@ type Writer struct {
 	due     bool // a position block is due even though nothing moved
 	last    time.Time
 	err     error
+	failed  chan struct{} // closed when err is set
+
+	types  uint64  // version of the event types that blocks begun now carry
+	marker *marker // of that version
 
 	stats *Stats
 }
@@ -74,6 +78,7 @@ type openTransaction struct {
 type cutBlock struct {
 	bytes  []byte
 	header change.Header
+	marker *marker // nil for any other block
 }
 
 // Stats counts what a Writer has done; all fields may be read at any time.
@@ -81,6 +86,8 @@ type Stats struct {
 	Changes, Blocks, Bytes atomic.Uint64
 	// LastHeard is when the source last sent anything, CommitTime the commit time of the last appended transaction, in microseconds of the Unix epoch.
 	LastHeard, CommitTime atomic.Int64
+	// TypesVersion is that of the last appended block.
+	TypesVersion atomic.Uint64
 }
 
 // NewWriter returns a Writer that goes on after the last block, with an epoch of its own.
@@ -93,8 +100,10 @@ func NewWriter(flavor change.Flavor, last change.Header, log Appender) (*Writer,
 	w := &Writer{
 		source: last.Source, log: log, blockBytes: BlockBytes, stats: &Stats{}, wake: sync.NewCond(&sync.Mutex{}), epoch: last.Epoch + 1,
 		builder: change.NewBuilder(last.Source, last.Epoch+1), nextSeq: last.NextSeq(),
-		set: set, pos: from, skip: from.Partial, last: time.Now(),
+		set: set, pos: from, skip: from.Partial, last: time.Now(), failed: make(chan struct{}),
+		types: last.TypesVersion, marker: inForce(last),
 	}
+	w.builder.SetTypesVersion(last.TypesVersion)
 	w.pos.Partial = nil
 	return w, nil
 }
@@ -266,7 +275,7 @@ func (w *Writer) Commit(file string, end uint64) error {
 	if !w.tx.open {
 		return errors.New("commit outside a transaction")
 	}
-	if w.tx.resumed && !w.tx.segment {
+	if w.tx.written > 0 && !w.tx.segment {
 		w.openSegment() // the log has its rows but not its end
 	}
 	if w.tx.segment {
@@ -303,13 +312,14 @@ func (w *Writer) cut() error {
 		w.builder.EndSegment(false)
 		w.tx.segment, w.tx.cut = false, true
 	}
-	h := change.Header{Source: w.source, Epoch: w.epoch, FirstSeq: w.nextSeq, Changes: w.builder.Changes(), Position: w.position()}
+	h := change.Header{Source: w.source, Epoch: w.epoch, FirstSeq: w.nextSeq, Changes: w.builder.Changes(), Position: w.position(),
+		TypesVersion: w.types}
 	b, err := w.builder.Finish(h.FirstSeq, h.Position)
 	if err != nil {
 		return w.fail(err)
 	}
 	w.nextSeq = h.NextSeq()
-	w.queue = append(w.queue, cutBlock{b, h})
+	w.queue = append(w.queue, cutBlock{bytes: b, header: h})
 	w.moved, w.due, w.last = false, false, time.Now()
 	w.wake.Broadcast()
 	return nil
@@ -329,6 +339,7 @@ func (w *Writer) position() change.Position {
 func (w *Writer) fail(err error) error {
 	if w.err == nil {
 		w.err = err
+		close(w.failed)
 	}
 	w.wake.Broadcast()
 	return w.err
@@ -386,6 +397,10 @@ func (w *Writer) count(blk cutBlock) {
 	w.stats.Blocks.Add(1)
 	w.stats.Bytes.Add(uint64(len(blk.bytes)))
 	w.stats.CommitTime.Store(blk.header.Position.CommitTime)
+	w.stats.TypesVersion.Store(blk.header.TypesVersion)
+	if blk.marker != nil {
+		close(blk.marker.durable)
+	}
 }
 
 // startTicker marks a position block as due; the returned function stops it and waits.
