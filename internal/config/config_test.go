@@ -487,3 +487,12 @@ func TestSocket(t *testing.T) {
 		})
 	}
 }
+
+// TestEndpointDefaults holds what the API gives to what the file gives.
+func TestEndpointDefaults(t *testing.T) {
+	t.Parallel()
+	want := Endpoint{Concurrency: 16, Timeout: 20 * time.Second, QueueBytes: 4 << 20, Order: OrderKey}
+	if diff := cmp.Diff(want, EndpointDefaults(), same()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}

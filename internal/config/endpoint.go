@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/rowhook/rowhook/internal/deliver"
 	"github.com/rowhook/rowhook/webhook"
@@ -38,21 +37,27 @@ const APIPrefix = "ep_"
 
 func (r *reader) endpoint(v value, guard *deliver.Egress) Endpoint {
 	var e Endpoint
-	r.object(v,
-		field{"name", func(v value) {
+	r.object(v, append([]field{
+		{"name", func(v value) {
 			if e.Name = r.name(v, endpointName); strings.HasPrefix(e.Name, APIPrefix) {
 				r.fail(v, "choose a name that begins otherwise", "names that begin with %s are given by the API", APIPrefix)
 			}
 		}},
-		field{"url", func(v value) { e.URL = r.url(v, guard) }},
-		field{"tenant", func(v value) { e.Tenant = r.text(v) }},
-		field{"secrets", func(v value) { e.Secrets = r.secrets(v) }},
-		field{"concurrency", func(v value) { e.Concurrency = int(r.integer(v, 1, 256)) }},
-		field{"timeout", func(v value) { e.Timeout = r.duration(v, 100*time.Millisecond, 2*time.Minute) }},
-		field{"queue_bytes", func(v value) { e.QueueBytes = r.size(v, 64<<10, 64<<20) }},
-		field{"order", func(v value) { e.Order = choice(r, v, OrderKey, OrderNone) }},
-	)
+		{"url", func(v value) { e.URL = r.url(v, guard) }},
+		{"tenant", func(v value) { e.Tenant = r.text(v) }},
+		{"secrets", func(v value) { e.Secrets = r.secrets(v) }},
+	}, r.endpointSettings(&e)...)...)
 	return e
+}
+
+// endpointSettings are the keys of an endpoint that have defaults.
+func (r *reader) endpointSettings(e *Endpoint) []field {
+	return []field{
+		{"concurrency", func(v value) { e.Concurrency = int(r.integer(v, MinConcurrency, MaxConcurrency)) }},
+		{"timeout", func(v value) { e.Timeout = r.duration(v, MinTimeout, MaxTimeout) }},
+		{"queue_bytes", func(v value) { e.QueueBytes = r.size(v, MinQueueBytes, MaxQueueBytes) }},
+		{"order", func(v value) { e.Order = choice(r, v, OrderKey, OrderNone) }},
+	}
 }
 
 // url returns a URL that the egress guard lets through, as far as that can be
