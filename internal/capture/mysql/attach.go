@@ -29,15 +29,27 @@ func (r *Replica) Attach(ctx context.Context, at string) (change.Position, error
 	if err := r.checkSettings(s); err != nil {
 		return change.Position{}, err
 	}
-	place := s.earliest
+	ask := s.earliest
 	if at == AtNow {
-		place = s.now
+		ask = s.now
 	}
-	p, err := place(ctx)
+	p, err := ask(ctx)
 	if err != nil {
 		return change.Position{}, r.classify("ask "+r.addr()+" for its position", err)
 	}
 	p.Server = s.identity
+	if !s.byFile() {
+		return p, nil
+	}
+	// Some transactions may have GTIDs nevertheless, but a set of them would not be all.
+	p.GTIDSet = ""
+	id, err := r.chooseServerID(ctx, s)
+	if err != nil {
+		return change.Position{}, err
+	}
+	if p.FileCreated, err = r.fileCreated(ctx, s, place{file: p.File, offset: p.Offset}, id); err != nil {
+		return change.Position{}, fmt.Errorf("ask %s when it created %s: %w", r.addr(), p.File, err)
+	}
 	return p, nil
 }
 

@@ -10,9 +10,36 @@ import (
 
 const aheadHint = "The server lacks transactions that were captured: a failover lost them, or it was rebuilt or reset. Follow the server that has them, or move data_dir away to attach anew at the present position."
 
-// checkContinuity returns what the position has, once it is certain that the server can continue it without a gap: what we have was
-// executed there, and what it purged we have.
-func (r *Replica) checkContinuity(ctx context.Context, s *session, from change.Position) (*change.GTIDSet, error) {
+// checkContinuity returns where to begin, once it is certain that the server can continue the position without a gap.
+func (r *Replica) checkContinuity(ctx context.Context, s *session, from change.Position) (beginning, error) {
+	if err := r.checkKind(s, from); err != nil {
+		return beginning{}, err
+	}
+	if from.ByFile() {
+		at := place{from.File, from.FileCreated, from.Offset}
+		return beginning{place: &at}, r.checkPlace(ctx, s, at, from.Server)
+	}
+	have, err := r.checkSet(ctx, s, from)
+	return beginning{set: have}, err
+}
+
+// checkKind holds that a log goes on as it began. A change would be a change of all ids, and a transaction that was captured in part
+// would not be found again.
+func (r *Replica) checkKind(s *session, from change.Position) error {
+	switch {
+	case from.ByFile() && s.flavor != change.MySQL:
+		return stop(CodePositionLost, placeHint, "the position %s:%d is one of a MySQL server, and %s is a %s server", from.File, from.Offset, r.addr(), s.flavor)
+	case from.ByFile() && !s.byFile():
+		return stop(CodeGTIDChanged, gtidTurnedOnHint, "gtid_mode of %s is ON now, and this source began without GTIDs", r.addr())
+	case !from.ByFile() && s.byFile():
+		return stop(CodeGTIDChanged, "Turn it on again: "+gtidModeSQL(s)+" Or move data_dir away to attach anew at the present position, without GTIDs.",
+			"gtid_mode of %s is %s now, and this source began with GTIDs", r.addr(), s.vars[CodeGTIDMode])
+	}
+	return nil
+}
+
+// checkSet holds that what we have was executed at the server, and that what it purged we have.
+func (r *Replica) checkSet(ctx context.Context, s *session, from change.Position) (*change.GTIDSet, error) {
 	have, err := change.ParseGTIDSet(s.flavor, from.GTIDSet)
 	if err != nil {
 		return nil, stop(CodePositionLost, "The source was captured from another kind of server. Follow that one, or move data_dir away to attach anew at the present position.",

@@ -17,37 +17,59 @@ import (
 	"github.com/rowhook/rowhook/internal/change"
 )
 
-// dump receives the binlog after have until ctx ends, the connection fails, or the stream stops.
-func (r *Replica) dump(ctx context.Context, s *session, st *stream, have *change.GTIDSet, serverID uint32) error {
-	set, err := gomysql.ParseGTIDSet(string(s.flavor), have.String())
-	if err != nil {
-		return fmt.Errorf("GTID set of the position: %w", err)
-	}
+// beginning is where a dump begins: behind a set of transactions, or at a place in a file.
+type beginning struct {
+	set   *change.GTIDSet
+	place *place // nil with a set
+}
+
+// events takes what a dump receives.
+type events interface {
+	// event takes one event as it stands in the file. It is not kept. An error ends the dump.
+	event(raw []byte) error
+	// ended is why it ended the dump; nil if it did not.
+	ended() error
+}
+
+// dump receives the binlog from a place on until ctx ends, the connection fails, or its taker ends it.
+func (r *Replica) dump(ctx context.Context, s *session, to events, at beginning, serverID uint32) error {
 	line := &wire{}
-	syncer := replication.NewBinlogSyncer(r.syncerConfig(s, st, line, serverID))
+	syncer := replication.NewBinlogSyncer(r.syncerConfig(s, to, line, serverID))
 	// Close of the syncer waits for whatever is under way; closing its connection ends that at once.
 	stopWatching := context.AfterFunc(ctx, line.close)
 	defer stopWatching()
-	streamer, err := syncer.StartSyncGTID(set)
+	streamer, err := at.request(syncer, s.flavor)
 	if err == nil {
 		_, err = streamer.GetEvent(ctx) // events go to the handler; this returns the end
 	}
 	line.close()
 	syncer.Close()
 	s.kill(ctx, syncer.LastConnectionID())
-	if st.err != nil {
-		return st.err
+	if reason := to.ended(); reason != nil {
+		return reason
 	}
 	return r.classify("receive the binlog from "+r.addr(), err)
 }
 
-func (r *Replica) syncerConfig(s *session, st *stream, line *wire, serverID uint32) replication.BinlogSyncerConfig {
+// request asks the server for the binlog.
+func (a beginning) request(syncer *replication.BinlogSyncer, flavor change.Flavor) (*replication.BinlogStreamer, error) {
+	if a.place != nil {
+		return syncer.StartSync(gomysql.Position{Name: a.place.file, Pos: a.place.ask()})
+	}
+	set, err := gomysql.ParseGTIDSet(string(flavor), a.set.String())
+	if err != nil {
+		return nil, fmt.Errorf("GTID set of the position: %w", err)
+	}
+	return syncer.StartSyncGTID(set)
+}
+
+func (r *Replica) syncerConfig(s *session, to events, line *wire, serverID uint32) replication.BinlogSyncerConfig {
 	cfg := replication.BinlogSyncerConfig{
 		ServerID: serverID, Flavor: string(s.flavor), User: r.dsn.User, Password: r.dsn.Passwd, Host: r.dsn.Addr, Localhost: r.label(),
 		Charset: "utf8mb4", RawModeEnabled: true, VerifyChecksum: true, DisableRetrySync: true,
 		HeartbeatPeriod: r.cfg.Heartbeat, ReadTimeout: 3 * r.cfg.Heartbeat,
 		Dialer: line.dial, Option: patient, Logger: slog.New(slog.DiscardHandler),
-		SynchronousEventHandler: handler{st}, EventCacheCount: 1,
+		SynchronousEventHandler: handler{to}, EventCacheCount: 1,
 	}
 	if h, p, err := net.SplitHostPort(r.dsn.Addr); err == nil && r.dsn.Net != "unix" {
 		port, err := strconv.ParseUint(p, 10, 16)
@@ -67,8 +89,8 @@ func patient(c *client.Conn) error {
 	return err
 }
 
-// handler passes events to a stream.
-type handler struct{ *stream }
+// handler passes events on.
+type handler struct{ events }
 
 // HandleEvent implements replication.EventHandler. The raw data is the handler's until it returns.
 func (h handler) HandleEvent(e *replication.BinlogEvent) error { return h.event(e.RawData) }

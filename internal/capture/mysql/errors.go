@@ -45,6 +45,7 @@ const (
 	CodeRowImage          = "binlog_row_image"
 	CodeRowMetadata       = "binlog_row_metadata"
 	CodeGTIDMode          = "gtid_mode"
+	CodeGTIDChanged       = "gtid_mode_changed"
 	CodeStrictMode        = "gtid_strict_mode"
 	CodeRetention         = "retention"
 	CodePartialJSON       = "partial_json"
@@ -150,6 +151,12 @@ func lost(what string) *StopError {
 func dumpRefused(text string) *StopError {
 	low := strings.ToLower(text)
 	switch {
+	case strings.Contains(low, "anonymous transaction when auto_position"):
+		return stop(CodeNoGTID, noGTIDHint, "the server has a transaction without a GTID: %s", text)
+	case strings.Contains(low, "replicate anonymous transaction"):
+		return stop(CodeGTIDChanged, gtidTurnedOnHint, "gtid_mode was turned on before all was captured: %s", text)
+	case strings.Contains(low, "replicate gtid-transaction"), strings.Contains(low, "cannot start in auto_position mode"):
+		return stop(CodeGTIDChanged, "SET GLOBAL gtid_mode = OFF_PERMISSIVE; and then, one step after the other, back to what it was.", "gtid_mode was turned off before all was captured: %s", text)
 	case strings.Contains(low, "same server_uuid") || strings.Contains(low, "same server_id"):
 		return stop(CodeServerIDClash, "Give this source another server_id; each replica of a server needs its own.",
 			"another replica has the server_id of this one: %s", text)

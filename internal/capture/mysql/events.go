@@ -10,6 +10,7 @@ import (
 // Types of binlog events.
 const (
 	evQuery              = 2
+	evStop               = 3
 	evRotate             = 4
 	evFormatDescription  = 15
 	evXID                = 16
@@ -37,7 +38,7 @@ const (
 // harmless reports event types that carry no change and no end of a transaction.
 func harmless(t byte) bool {
 	switch t {
-	case 0, 3, // unknown (a placeholder), stop
+	case 0, evStop, // unknown (a placeholder)
 		5, 13, 14, // variables of a statement; the statement itself is what matters
 		9, 17, // blocks of a LOAD DATA statement; its end (18) is what matters
 		28, 29, 35, 36, 37, // ignorable, query text, previous GTIDs, group replication

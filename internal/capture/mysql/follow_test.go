@@ -63,6 +63,11 @@ func (f *logFeed) EndRows() error { return nil }
 
 func (f *logFeed) Heard(time.Time) { f.locked(func() { f.heard++ }) }
 
+func (f *logFeed) Moved(file string, created uint32, offset uint64) error {
+	f.locked(func() { f.pos.File, f.pos.FileCreated, f.pos.Offset = file, created, offset })
+	return nil
+}
+
 func (f *logFeed) Commit(file string, end uint64) error {
 	var rows []string
 	if f.segment {

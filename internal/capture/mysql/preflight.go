@@ -86,9 +86,23 @@ func (r *Replica) connected(s *session) Finding {
 }
 
 const (
-	logBinHint  = "Put log_bin=binlog and a server_id into the [mysqld] section of the server's configuration and restart it."
-	gtidModeSQL = "SET PERSIST enforce_gtid_consistency = ON; SET PERSIST gtid_mode = OFF_PERMISSIVE; SET PERSIST gtid_mode = ON_PERMISSIVE; SET PERSIST gtid_mode = ON;"
+	logBinHint = "Put log_bin=binlog and a server_id into the [mysqld] section of the server's configuration and restart it."
+	noGTIDHint = "Turn gtid_mode on for good, and move data_dir away to attach anew at the present position."
+	// gtidTurnedOnHint goes back one step, from which nothing is lost.
+	gtidTurnedOnHint = "SET GLOBAL gtid_mode = ON_PERMISSIVE; and start again: the source goes on without GTIDs. To go over to GTIDs, let it capture all while nobody writes, stop it, set gtid_mode = ON, move data_dir away and attach now."
 )
+
+// gtidModeSQL are the steps that turn GTIDs on while the server runs; it allows one at a time.
+func gtidModeSQL(s *session) string {
+	steps := "SET PERSIST enforce_gtid_consistency = ON;"
+	switch strings.ToUpper(s.vars[CodeGTIDMode]) {
+	case "OFF":
+		steps += " SET PERSIST gtid_mode = OFF_PERMISSIVE; SET PERSIST gtid_mode = ON_PERMISSIVE;"
+	case "OFF_PERMISSIVE":
+		steps += " SET PERSIST gtid_mode = ON_PERMISSIVE;"
+	}
+	return steps + " SHOW STATUS LIKE 'ONGOING_ANONYMOUS_TRANSACTION_COUNT'; -- until it is 0, here and on replicas\nSET PERSIST gtid_mode = ON;"
+}
 
 // setGlobal is the statement that changes a setting for good where the server can; MariaDB needs its configuration file as well.
 func setGlobal(s *session, name, value string) string {
@@ -106,9 +120,19 @@ func settingFindings(s *session) []Finding {
 		requireSetting(s, CodeRowMetadata, "FULL", "the binlog carries no column names", setGlobal(s, "binlog_row_metadata", "'FULL'")),
 	}
 	if s.flavor == change.MySQL {
-		found = append(found, requireSetting(s, CodeGTIDMode, "ON", "transactions have no GTID", gtidModeSQL))
+		found = append(found, gtidMode(s))
 	}
 	return found
+}
+
+// gtidMode is a setting without which following works, on this one server.
+func gtidMode(s *session) Finding {
+	f := requireSetting(s, CodeGTIDMode, "ON", "", "")
+	if have, known := s.vars[CodeGTIDMode]; known && s.byFile() {
+		f.Severity, f.SQL = Warning, gtidModeSQL(s)
+		f.Message = fmt.Sprintf("gtid_mode is %s, not ON: the source is followed by file and offset. Positions and the ids of events hold for this server's binlog files only: no other server can go on after a failover, and a source that began so stops when gtid_mode becomes ON. Turn it on before the first start, if you can", have)
+	}
+	return f
 }
 
 func requireSetting(s *session, name, want, why, sql string) Finding {

@@ -52,6 +52,9 @@ type Feed interface {
 	Begin(tx change.Transaction, g change.GTID) error
 	// Commit ends the transaction; file and end are the binlog coordinates after it.
 	Commit(file string, end uint64) error
+	// Moved is called between transactions when a server without GTIDs goes on in another binlog file, which it created at that
+	// second of the Unix epoch: the next transaction begins at offset or behind it.
+	Moved(file string, created uint32, offset uint64) error
 	// Heard is called for every packet, heartbeats included.
 	Heard(at time.Time)
 }
@@ -111,7 +114,7 @@ func (r *Replica) Follow(ctx context.Context, from change.Position, feed Feed) e
 	if err := r.checkSettings(s); err != nil {
 		return err
 	}
-	have, err := r.checkContinuity(ctx, s, from)
+	at, err := r.checkContinuity(ctx, s, from)
 	if err != nil {
 		return err
 	}
@@ -121,7 +124,12 @@ func (r *Replica) Follow(ctx context.Context, from change.Position, feed Feed) e
 	}
 	feed.Server(s.identity)
 	st := newStream(ctx, r, s, feed)
-	err = r.dump(ctx, s, st, have, id)
+	if at.place != nil {
+		st.files = newFiles(r.addr(), *at.place, from.Partial != nil, func(read place, ended bool) error {
+			return r.checkRead(ctx, s, read, ended)
+		})
+	}
+	err = r.dump(ctx, s, st, at, id)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -76,6 +76,9 @@ func (s *session) on(name string) bool {
 	return v == "ON" || v == "1"
 }
 
+// byFile reports whether a position is file and offset, because not all transactions have a GTID.
+func (s *session) byFile() bool { return s.flavor == change.MySQL && !s.on(CodeGTIDMode) }
+
 // table returns a result with column names in lower case. It is meant for the server's own small answers.
 func (s *session) table(ctx context.Context, query string, args ...any) ([]map[string]string, error) {
 	rows, err := s.db.QueryContext(ctx, query, args...)
@@ -143,6 +146,21 @@ func (s *session) purged(ctx context.Context) (*change.GTIDSet, error) {
 
 // fileStart is the offset of a binlog's first event, after its magic number.
 const fileStart = 4
+
+// fileSizes returns the binlog files and where each ends.
+func (s *session) fileSizes(ctx context.Context) (map[string]uint64, error) {
+	rows, err := s.table(ctx, "SHOW BINARY LOGS")
+	if err != nil {
+		return nil, err
+	}
+	sizes := make(map[string]uint64, len(rows))
+	for _, row := range rows {
+		if sizes[row["log_name"]], err = strconv.ParseUint(row["file_size"], 10, 64); err != nil {
+			return nil, fmt.Errorf("size of binlog %s: %w", row["log_name"], err)
+		}
+	}
+	return sizes, nil
+}
 
 func (s *session) firstFile(ctx context.Context) (string, error) {
 	files, err := s.table(ctx, "SHOW BINARY LOGS")

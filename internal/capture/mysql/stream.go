@@ -22,6 +22,7 @@ type stream struct {
 
 	file        string
 	end         uint64 // offset after the last event of the file
+	files       *files // nil where transactions have GTIDs
 	checksummed bool
 	tx          openTx
 
@@ -101,7 +102,7 @@ func (o *rowsOut) note(err error) error {
 func (s *stream) beginRows(t *change.Table) error {
 	if s.tx.xa {
 		return stop(CodeXA, s.skipHint("End it with XA COMMIT or XA ROLLBACK and keep XA off the captured tables."),
-			"transaction %s changes %s in an XA transaction at %s; those are not followed yet", s.tx.start.GTID, t.FullName(), s.place())
+			"transaction %s changes %s in an XA transaction at %s; those are not followed yet", s.name(), t.FullName(), s.place())
 	}
 	return s.beginFeed()
 }
@@ -123,7 +124,7 @@ func (s *stream) event(raw []byte) error {
 	}
 	body := raw[headerSize:]
 	if h.kind == evFormatDescription {
-		return s.fault(s.format(body))
+		return s.fault(s.format(h, body))
 	}
 	if s.checksummed {
 		if len(body) < checksumSize {
@@ -132,13 +133,39 @@ func (s *stream) event(raw []byte) error {
 		body = body[:len(body)-checksumSize]
 	}
 	if h.kind == evHeartbeat || h.kind == evHeartbeatV2 {
-		return nil
+		return s.idle()
 	}
-	if h.flags&flagArtificial == 0 && h.kind != evRotate {
-		s.end = endOffset(s.end, h)
+	skip, err := s.advance(h)
+	if err != nil || skip {
+		return s.fault(err)
 	}
 	return s.fault(s.dispatch(h, body))
 }
+
+// advance goes behind an event of the file, and reports whether to pass over it.
+func (s *stream) advance(h eventHeader) (skip bool, err error) {
+	switch {
+	case h.flags&flagArtificial != 0:
+		return false, nil
+	case s.files != nil:
+		s.end, skip, err = s.files.advance(s.end, h)
+		return skip && h.kind != evRotate, err
+	case h.kind != evRotate:
+		s.end = endOffset(s.end, h)
+	}
+	return false, nil
+}
+
+// idle is called when the server has nothing to send.
+func (s *stream) idle() error {
+	if s.files == nil {
+		return nil
+	}
+	return s.fault(s.files.idle())
+}
+
+// ended implements events.
+func (s *stream) ended() error { return s.err }
 
 // dispatch handles an event of the file, or of a payload.
 func (s *stream) dispatch(h eventHeader, body []byte) error {
@@ -169,7 +196,10 @@ func (s *stream) dispatch(h eventHeader, body []byte) error {
 		return stop(CodeIncident, "Find in the server's error log what was lost and tell the receivers; then move data_dir away to attach anew at the present position.",
 			"the server says at %s that its binlog lacks changes (an INCIDENT event)", s.place())
 	case evAnonymousGTID:
-		return stop(CodeNoGTID, gtidModeSQL, "a transaction at %s has no GTID", s.place())
+		if s.files != nil {
+			return s.begin(h, body)
+		}
+		return stop(CodeNoGTID, noGTIDHint, "a transaction at %s has no GTID", s.place())
 	}
 	if h.flags&flagIgnorable != 0 {
 		return nil
@@ -178,13 +208,29 @@ func (s *stream) dispatch(h eventHeader, body []byte) error {
 		"event of the unknown type %d at %s may carry changes", h.kind, s.place())
 }
 
-func (s *stream) format(body []byte) (err error) {
+// format begins a file, or goes on in one.
+func (s *stream) format(h eventHeader, body []byte) (err error) {
 	s.checksummed, err = parseFormat(body)
 	s.decoder.Reset()
 	if err != nil {
 		return err
 	}
-	return s.abandon()
+	if err := s.abandon(); err != nil || s.files == nil {
+		return err
+	}
+	first, err := s.files.begin(s.file, s.end, h.timestamp)
+	if err != nil {
+		return err
+	}
+	if s.end == fileStart { // further on it is a copy of the one at the file's start
+		if s.end, _, err = s.files.advance(s.end, h); err != nil {
+			return err
+		}
+	}
+	if first {
+		return nil
+	}
+	return notOurs(s.feed.Moved(s.file, s.files.read.created, fileStart))
 }
 
 func (s *stream) rotate(body []byte) error {
@@ -194,6 +240,14 @@ func (s *stream) rotate(body []byte) error {
 	}
 	s.file, s.end = file, pos
 	return nil
+}
+
+// name is what people call the transaction: its GTID, or else the place where it begins.
+func (s *stream) name() string {
+	if s.files != nil {
+		return fmt.Sprintf("%s:%d", s.tx.start.File, s.tx.start.Offset)
+	}
+	return s.tx.start.GTID
 }
 
 // abandon drops a transaction that the server never finished: it died while it wrote it.
@@ -206,7 +260,7 @@ func (s *stream) abandon() error {
 }
 
 func (s *stream) unfinished(what string) error {
-	return stop(CodeUnfinished, s.skipHint("Its rows are not in the tables."), "transaction %s at %s %s", s.tx.start.GTID, s.place(), what)
+	return stop(CodeUnfinished, s.skipHint("Its rows are not in the tables."), "transaction %s at %s %s", s.name(), s.place(), what)
 }
 
 // begin opens a transaction. The feed hears of it with its first row, or with its end.
@@ -225,12 +279,16 @@ func (s *stream) begin(h eventHeader, body []byte) error {
 	s.tx.start = change.Transaction{
 		GTID: e.gtid.String(), CommitTime: e.commitTime, File: s.file, Offset: s.end - min(s.end, uint64(h.size)), ServerID: h.serverID,
 	}
+	if s.files != nil { // some may have GTIDs, but the place is what names all of them
+		s.tx.gtid, s.tx.start.GTID, s.tx.start.FileCreated = change.GTID{}, "", s.files.read.created
+		s.files.partial = false
+	}
 	return nil
 }
 
 func parseAnyGTID(h eventHeader, body []byte) (gtidEvent, error) {
 	switch h.kind {
-	case evGTID:
+	case evGTID, evAnonymousGTID: // the same, with zeros for the GTID
 		return parseGTID(body)
 	case evGTIDTagged:
 		return parseTaggedGTID(body)
@@ -245,10 +303,10 @@ func (s *stream) commit() error {
 		return malformedEvent("a transaction ends that did not begin")
 	}
 	if err := s.beginFeed(); err != nil {
-		return s.feedError(err)
+		return notOurs(err)
 	}
 	s.tx.open = false
-	return s.feedError(s.feed.Commit(s.file, s.end))
+	return notOurs(s.feed.Commit(s.file, s.end))
 }
 
 func (s *stream) tableMap(body []byte) error {
@@ -267,7 +325,7 @@ func (s *stream) rows(h eventHeader, body []byte) error {
 		err = errors.Join(err, s.out.EndRows())
 	}
 	if s.out.err != nil {
-		return s.feedError(s.out.err)
+		return notOurs(s.out.err)
 	}
 	return s.decodeError(err)
 }
@@ -334,7 +392,7 @@ func (s *stream) innerStatement(kind statement) error {
 
 func (s *stream) statementChange() error {
 	return stop(CodeStatementChange, s.skipHint("SET GLOBAL binlog_format = 'ROW'; and let no session change it."),
-		"transaction %s at %s changes rows by a statement, and the binlog does not say which rows", s.tx.start.GTID, s.place())
+		"transaction %s at %s changes rows by a statement, and the binlog does not say which rows", s.name(), s.place())
 }
 
 func (s *stream) payload(body []byte) error {
@@ -357,16 +415,17 @@ func (s *stream) skipHint(hint string) string {
 	return hint + " If the transaction must be given up: move data_dir away to attach anew at the present position."
 }
 
-// errFeed marks errors of the feed, which are passed on as they are.
-type errFeed struct{ error }
+// outsideError is passed on as it is: an error of the feed, or of the second connection.
+type outsideError struct{ error }
 
-func (e errFeed) Unwrap() error { return e.error }
+func (e outsideError) Unwrap() error { return e.error }
 
-func (s *stream) feedError(err error) error {
+// notOurs marks an error that is no fault of the binlog.
+func notOurs(err error) error {
 	if err == nil {
 		return nil
 	}
-	return errFeed{err}
+	return outsideError{err}
 }
 
 func (s *stream) decodeError(err error) error {
@@ -374,7 +433,7 @@ func (s *stream) decodeError(err error) error {
 	case err == nil:
 		return nil
 	case s.typesErr != nil: // a lost connection; the next one asks again
-		return errFeed{err}
+		return notOurs(err)
 	}
 	code, hint := CodeUndecodable, "Look for a newer release of Rowhook, or exclude the column."
 	switch {
@@ -383,7 +442,7 @@ func (s *stream) decodeError(err error) error {
 	case errors.Is(err, ErrUnsupportedColumn):
 		code, hint = CodeUnsupportedColumn, "Name the column under exclude_columns."
 	}
-	e := stop(code, s.skipHint(hint), "a row of transaction %s at %s is not captured", s.tx.start.GTID, s.place())
+	e := stop(code, s.skipHint(hint), "a row of transaction %s at %s is not captured", s.name(), s.place())
 	e.Err = err
 	return e
 }
@@ -394,10 +453,10 @@ func (s *stream) fault(err error) error {
 		return nil
 	}
 	var st *StopError
-	var feed errFeed
+	var outside outsideError
 	switch {
-	case errors.As(err, &feed):
-		err = feed.error
+	case errors.As(err, &outside):
+		err = outside.error
 	case !errors.As(err, &st):
 		e := stop(CodeMalformedEvent, "Check the binlog with mysqlbinlog --verify-binlog-checksum; if it is sound, report a bug.",
 			"an event at %s is not understood", s.place())

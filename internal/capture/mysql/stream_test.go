@@ -27,6 +27,7 @@ func (discard) Server(string)                               {}
 func (discard) Begin(change.Transaction, change.GTID) error { return nil }
 func (discard) Commit(string, uint64) error                 { return nil }
 func (discard) Heard(time.Time)                             {}
+func (discard) Moved(string, uint32, uint64) error          { return nil }
 
 // marks is a Feed that writes down where transactions begin and end.
 type marks struct {
