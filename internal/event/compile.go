@@ -25,6 +25,7 @@ type eventType struct {
 	ops             opMask
 	when            *expression
 	subject, tenant template
+	masks           map[string]mask
 }
 
 type opMask uint8
@@ -71,6 +72,15 @@ func (s *Set) Definitions() []Definition {
 	return out
 }
 
+// Definition returns the named type's definition.
+func (s *Set) Definition(name string) (Definition, bool) {
+	i, ok := slices.BinarySearchFunc(s.types, name, func(t *eventType, name string) int { return cmp.Compare(t.def.Name, name) })
+	if !ok {
+		return Definition{}, false
+	}
+	return s.types[i].def, true
+}
+
 // Names returns the names of the types, sorted.
 func (s *Set) Names() []string {
 	out := make([]string, 0, len(s.types))
@@ -113,6 +123,7 @@ func (c *compiler) compile() *eventType {
 	t.when = c.when()
 	t.subject = c.template(fieldSubject, c.def.Subject)
 	t.tenant = c.template(fieldTenant, c.def.Tenant)
+	t.masks = c.masks()
 	return t
 }
 

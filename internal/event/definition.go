@@ -20,6 +20,8 @@ type Definition struct {
 	Key []string
 	// Data names the columns that leave.
 	Data []string
+	// Mask says by column of Data how it leaves in place of its value: sha256, redact, null or last4.
+	Mask map[string]string
 
 	origin origin
 }
@@ -31,11 +33,15 @@ type origin struct {
 	fields map[string]place
 	// items holds the places of a list's values.
 	items map[string][]place
+	// masks holds the places of the entries of mask.
+	masks map[string]maskPlace
 	// inside turns a place within a field's text into a place in the file.
 	inside map[string]func(place) place
 	// broken names the keys whose values could not be read and were reported already.
 	broken map[string]bool
 }
+
+type maskPlace struct{ column, value place }
 
 // at returns the place of item i of a field; of the field itself if i is negative; of the name where the field is missing.
 func (o *origin) at(field string, i int) place {
@@ -66,10 +72,11 @@ const (
 	fieldTenant  = "tenant"
 	fieldKey     = "key"
 	fieldData    = "data"
+	fieldMask    = "mask"
 )
 
 func fieldNames() []string {
-	return []string{fieldTable, fieldOn, fieldColumns, fieldWhen, fieldSubject, fieldTenant, fieldKey, fieldData}
+	return []string{fieldTable, fieldOn, fieldColumns, fieldWhen, fieldSubject, fieldTenant, fieldKey, fieldData, fieldMask}
 }
 
 func opNames() []string { return []string{"insert", "update", "delete", "snapshot"} }

@@ -43,8 +43,11 @@ type Event struct {
 	// Changed names the columns that an update changed, among the type's data and columns; a column that one of the two images
 	// did not carry is not named.
 	Changed []string
-	// Err, if set, says why the event is incomplete and must be parked. ID, Type, Time, Seq, Source, Op and Key are valid even then.
+	// Err, if set, says why the event is incomplete and must be parked. ID, Type, Time, Seq, Source, Op, Move and Key are valid even
+	// then, and Tenant for MoveOut and MoveIn.
 	Err *Error
+	// Test is set for an event that was made up; see [Example].
+	Test bool
 }
 
 // Field is one column of an event.

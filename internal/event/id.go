@@ -43,13 +43,16 @@ type Identity struct {
 	Schema, Table string
 	TableOrdinal  uint64
 	Type          string
+	// Move is MoveOut or MoveIn for the delete and the insert of a row's move to another tenant, which have ids of their own; the
+	// update has that of any event of the type.
+	Move Move `json:",omitzero"`
 }
 
 // ID returns "evt_" and 32 characters of base32hex in lower case: 48 bits of commit time in milliseconds, 32 of the ordinal
 // and 80 of a SHA-256 over everything else. It is the same for ever.
 func (i Identity) ID() string {
 	b := i.appendTable(i.appendTransaction(nil))
-	return string(appendID(nil, appendRow(b, i.TableOrdinal, i.Type), i.CommitTime, i.TableOrdinal))
+	return string(appendID(nil, appendRow(b, i.TableOrdinal, i.Type, i.Move), i.CommitTime, i.TableOrdinal))
 }
 
 func (i *Identity) appendTransaction(b []byte) []byte {
@@ -67,8 +70,18 @@ func (i *Identity) appendTable(b []byte) []byte {
 	return appendCounted(appendCounted(b, i.Schema), i.Table)
 }
 
-func appendRow(b []byte, tableOrdinal uint64, typ string) []byte {
-	return appendCounted(binary.BigEndian.AppendUint64(b, tableOrdinal), typ)
+// appendRow writes the type's name with a suffix for a side of a move; no name of a type has a slash.
+func appendRow(b []byte, tableOrdinal uint64, typ string, move Move) []byte {
+	b = binary.BigEndian.AppendUint64(b, tableOrdinal)
+	suffix := ""
+	switch move {
+	case MoveOut:
+		suffix = "/out"
+	case MoveIn:
+		suffix = "/in"
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(len(typ)+len(suffix)))
+	return append(append(b, typ...), suffix...)
 }
 
 // appendCounted writes the length first, so that no two lists of texts give the same bytes.

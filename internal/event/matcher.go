@@ -16,6 +16,7 @@ type Matcher struct {
 	diff          []difference
 	scratch       []byte
 	key           []byte
+	mask          []byte // masked values of the event
 	prefix        prefix
 	act           activation
 	event         Event
@@ -56,39 +57,57 @@ func (s *Set) NewMatcher() *Matcher {
 // Each calls f with the event of every type that c matches, in the order of the types' names, and stops at f's first error.
 // source and generation name the source of the block that c is from. A type that fails on c gives an event with Err set; Each
 // itself returns an error only if f did, or if the row's bytes are malformed.
+//
+// An update that moves a row to another tenant gives up to three events of one type, in this order: MoveUpdate, if the type fires on
+// the update; MoveOut, if it fires on a delete of the row as it was; MoveIn, if it fires on an insert of the row as it is.
 func (m *Matcher) Each(source string, generation uint64, c *change.Change, f func(*Event) error) error {
 	p := m.planOf(c.Table)
-	if len(p.types) == 0 || !p.wants(c.Op) {
+	if !p.ops.has(c.Op) {
 		return nil
 	}
 	if err := m.load(p, c); err != nil {
 		return fmt.Errorf("read row %d of %s: %w", c.Seq, c.Table.FullName(), err)
 	}
-	loaded := false
+	x := &matching{plan: p, source: source, generation: generation, change: c}
 	for _, tp := range p.types {
-		fires, failed := m.fires(tp, c.Op)
-		if !fires {
+		if c.Op == change.Update && tp.moves && m.tenantDiffers(tp) {
+			if err := m.move(x, tp, f); err != nil {
+				return err
+			}
 			continue
 		}
-		if !loaded {
-			m.begin(p, source, generation, c)
-			loaded = true
-		}
-		m.fill(tp, c, failed)
-		if err := f(&m.event); err != nil {
+		if err := m.fire(x, tp, side{op: c.Op}, f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *plan) wants(op change.Op) bool {
-	for _, tp := range p.types {
-		if tp.typ.ops.has(op) {
-			return true
-		}
+// matching is one call of Each. The caller's function is passed beside it, so that it need not live on the heap.
+type matching struct {
+	plan       *plan
+	source     string
+	generation uint64
+	change     *change.Change
+	begun      bool
+}
+
+// fire gives the event of one type, if the type makes one of that side.
+func (m *Matcher) fire(x *matching, tp *typePlan, s side, f func(*Event) error) error {
+	fires, failed := m.fires(tp, s.op)
+	if !fires {
+		return nil
 	}
-	return false
+	return m.give(x, tp, s, failed, f)
+}
+
+func (m *Matcher) give(x *matching, tp *typePlan, s side, failed *Error, f func(*Event) error) error {
+	if !x.begun {
+		m.begin(x.plan, x.source, x.generation, x.change)
+		x.begun = true
+	}
+	m.fill(tp, x.change, s, failed)
+	return f(&m.event)
 }
 
 func (m *Matcher) planOf(t *change.Table) *plan {
@@ -132,12 +151,20 @@ func (m *Matcher) load(p *plan, c *change.Change) (err error) {
 	if c.Op == change.Update {
 		m.compare()
 	}
-	m.act = activation{
-		plan: p, op: c.Op, diff: m.diff,
-		before: row{p, m.before, c.Before.Present()},
-		after:  row{p, m.after, c.After.Present()},
-	}
+	m.look(p, c.Op)
 	return nil
+}
+
+// look shows the change to expressions as an operation: that of the change, or the delete or insert of a move.
+func (m *Matcher) look(p *plan, op change.Op) {
+	m.act = activation{
+		plan: p, op: op,
+		before: row{p, m.before, op == change.Update || op == change.Delete},
+		after:  row{p, m.after, op != change.Delete},
+	}
+	if op == change.Update {
+		m.act.diff = m.diff
+	}
 }
 
 // compare finds what an update changed, and lets the value before stand for one that the image after left out as unchanged.
@@ -213,7 +240,7 @@ func (m *Matcher) row(op change.Op) []change.Value {
 
 // begin sets what all events of the change share.
 func (m *Matcher) begin(p *plan, source string, generation uint64, c *change.Change) {
-	m.event.Time, m.event.Seq, m.event.Op, m.event.Table = c.Tx.CommitTime, c.Seq, c.Op, c.Table
+	m.event.Time, m.event.Seq, m.event.Table = c.Tx.CommitTime, c.Seq, c.Table
 	m.event.Source = Origin{
 		Name: source, Server: c.Tx.ServerID, GTID: c.Tx.GTID,
 		File: c.Tx.File, Offset: c.Tx.Offset, Ordinal: c.Ordinal,
@@ -232,20 +259,20 @@ func (m *Matcher) begin(p *plan, source string, generation uint64, c *change.Cha
 }
 
 // fill makes m.event the event of one type.
-func (m *Matcher) fill(tp *typePlan, c *change.Change, failed *Error) {
+func (m *Matcher) fill(tp *typePlan, c *change.Change, s side, failed *Error) {
 	ev := &m.event
-	ev.Type, ev.Subject, ev.Tenant, ev.Err = tp.typ.def.Name, "", "", failed
-	ev.Data, ev.Changed = ev.Data[:0], ev.Changed[:0]
-	m.scratch = appendRow(append(m.scratch[:0], m.prefix.bytes...), c.TableOrdinal, ev.Type)
+	ev.Type, ev.Op, ev.Move, ev.Subject, ev.Tenant, ev.Err = tp.typ.def.Name, s.op, s.move, "", s.tenant, failed
+	ev.Data, ev.Changed, m.mask = ev.Data[:0], ev.Changed[:0], m.mask[:0]
+	m.scratch = appendRow(append(m.scratch[:0], m.prefix.bytes...), c.TableOrdinal, ev.Type, ev.Move)
 	hashed := len(m.scratch)
 	m.scratch = appendID(m.scratch, m.scratch, c.Tx.CommitTime, c.TableOrdinal)
 	ev.ID = string(m.scratch[hashed:])
-	m.keys(tp, c.Op)
+	m.keys(tp, c.Op) // also for a move: its delete and its insert wait for what the update would wait for
 	if ev.Err == nil {
-		m.render(tp, c.Op)
+		m.render(tp, ev.Op)
 	}
 	if ev.Err == nil {
-		m.data(tp, c.Op)
+		m.data(tp, ev.Op)
 	}
 }
 
@@ -301,7 +328,11 @@ func (m *Matcher) render(tp *typePlan, op change.Op) {
 
 func (m *Matcher) data(tp *typePlan, op change.Op) {
 	ev, row, columns := &m.event, m.row(op), m.act.plan.table.Columns
-	for _, i := range tp.data {
+	for n, i := range tp.data {
+		if tp.masks != nil && tp.masks[n].column != nil {
+			ev.Data = append(ev.Data, m.masked(tp.masks[n], row[i]))
+			continue
+		}
 		ev.Data = append(ev.Data, Field{&columns[i], row[i]})
 	}
 	if op != change.Update {

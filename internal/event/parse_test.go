@@ -62,14 +62,14 @@ func TestParseReportsEveryProblemWithItsPlace(t *testing.T) {
     data: "*"
   ok:
     table: app.rows
-    mask: {owner: sha256}
+    masks: {owner: sha256}
     data: ['*']
 other: 1
 `, []string{
 			`t.yaml:3:5: type Sheet.Updated: unknown key "tabel"; did you mean "table"?`,
 			`t.yaml:4:18: type Sheet.Updated: unknown operation "updaet"; did you mean "update"?`,
 			`t.yaml:9:11: type rowhook.mine: data is text; write a list, such as [a, b]`,
-			`t.yaml:12:5: type ok: unknown key "mask"; valid are table, on, columns, when, subject, tenant, key, data`,
+			`t.yaml:12:5: type ok: unknown key "masks"; did you mean "mask"?`,
 			`t.yaml:14:1: unknown key "other"; valid are types`,
 			`t.yaml:2:3: type Sheet.Updated: the name must be words of a-z, 0-9 and _ joined by dots, such as order.paid`,
 			`t.yaml:5:16: type Sheet.Updated: data: id stands twice; remove one`,
@@ -84,17 +84,48 @@ other: 1
 			[]string{`t.yaml:5:28: type a: when, line 1 column 17: undeclared reference to 'status' (in container ''); a column is written after.status or before.status`}},
 		"expression, block": {"types:\n  a:\n    table: a.b\n    data: [id]\n    when: |\n      after.x == 1 &&\n      status == 2\n",
 			[]string{`t.yaml:7:7: type a: when, line 2 column 1: undeclared reference to 'status' (in container ''); a column is written after.status or before.status`}},
-		"expression, type":     {"types:\n  a:\n    table: a.b\n    data: [id]\n    when: op\n", []string{`t.yaml:5:11: type a: when, line 1 column 1: the expression gives string; it must give true or false`}},
-		"columns without on":   {"types:\n  a:\n    table: a.b\n    on: [insert]\n    columns: [x]\n    data: [id]\n", []string{`t.yaml:5:14: type a: columns: only an update changes columns; add update to on, or remove columns`}},
-		"data missing":         {"types:\n  a:\n    table: a.b\n", []string{`t.yaml:2:3: type a: data is missing; list the columns that may leave: data: [id, …]`}},
-		"empty list":           {"types:\n  a:\n    table: a.b\n    data: []\n", []string{`t.yaml:4:11: type a: data is an empty list; fill it or remove the key`}},
-		"number for a word":    {"types:\n  a:\n    table: a.b\n    data: [1]\n", []string{`t.yaml:4:12: type a: data names a number; write a word, in quotes if need be`}},
-		"key twice":            {"types:\n  a:\n    table: a.b\n    data: [a]\n    data: [b]\n", []string{`t.yaml:5:5: type a: "data" stands twice, first on line 4; remove one`}},
-		"type twice":           {"types:\n  a:\n    table: a.b\n    data: [a]\n  a:\n    table: a.b\n    data: [a]\n", []string{`t.yaml:5:3: types: "a" stands twice, first on line 2; remove one`}},
-		"anchor":               {"types:\n  a: &x\n    table: a.b\n    data: [a]\n", []string{`t.yaml:2:6: type a is an anchor or alias, which is not supported; write keys and values`}},
-		"second document":      {"types:\n  a:\n    table: a.b\n    data: [a]\n---\ntypes: {}\n", []string{`t.yaml:6:1: a second YAML document; put all types under one types: and remove the --- line`}},
-		"empty":                {"", []string{`t.yaml:1:1: the file is empty; start it with "types:"`}},
-		"glob of own tables":   {"types:\n  a:\n    table: rowhook.*\n    data: [a]\n", []string{`t.yaml:3:12: type a: table: "rowhook.*" matches nothing: * never matches tables of the schema rowhook; name the table`}},
+		"expression, type":   {"types:\n  a:\n    table: a.b\n    data: [id]\n    when: op\n", []string{`t.yaml:5:11: type a: when, line 1 column 1: the expression gives string; it must give true or false`}},
+		"columns without on": {"types:\n  a:\n    table: a.b\n    on: [insert]\n    columns: [x]\n    data: [id]\n", []string{`t.yaml:5:14: type a: columns: only an update changes columns; add update to on, or remove columns`}},
+		"data missing":       {"types:\n  a:\n    table: a.b\n", []string{`t.yaml:2:3: type a: data is missing; list the columns that may leave: data: [id, …]`}},
+		"empty list":         {"types:\n  a:\n    table: a.b\n    data: []\n", []string{`t.yaml:4:11: type a: data is an empty list; fill it or remove the key`}},
+		"number for a word":  {"types:\n  a:\n    table: a.b\n    data: [1]\n", []string{`t.yaml:4:12: type a: data names a number; write a word, in quotes if need be`}},
+		"key twice":          {"types:\n  a:\n    table: a.b\n    data: [a]\n    data: [b]\n", []string{`t.yaml:5:5: type a: "data" stands twice, first on line 4; remove one`}},
+		"type twice":         {"types:\n  a:\n    table: a.b\n    data: [a]\n  a:\n    table: a.b\n    data: [a]\n", []string{`t.yaml:5:3: types: "a" stands twice, first on line 2; remove one`}},
+		"anchor":             {"types:\n  a: &x\n    table: a.b\n    data: [a]\n", []string{`t.yaml:2:6: type a is an anchor or alias, which is not supported; write keys and values`}},
+		"second document":    {"types:\n  a:\n    table: a.b\n    data: [a]\n---\ntypes: {}\n", []string{`t.yaml:6:1: a second YAML document; put all types under one types: and remove the --- line`}},
+		"empty":              {"", []string{`t.yaml:1:1: the file is empty; start it with "types:"`}},
+		"glob of own tables": {"types:\n  a:\n    table: rowhook.*\n    data: [a]\n", []string{`t.yaml:3:12: type a: table: "rowhook.*" matches nothing: * never matches tables of the schema rowhook; name the table`}},
+		"masks": {`types:
+  a:
+    table: a.b
+    subject: s/{email}
+    tenant: "{org}"
+    data: [id, email, org, name, phone]
+    mask: {email: sha256, org: last4, name: sha265, fone: null, phone: , id: 1}
+  b:
+    table: a.b
+    data: [id]
+    mask: [id]
+  c:
+    table: a.b
+    data: [id]
+    mask:
+      id: ""
+  d:
+    table: a.b
+    data: [id]
+    mask: {}
+`, []string{
+			`t.yaml:7:65: type a: mask: phone is empty; write a mask: sha256, redact, null, last4`,
+			`t.yaml:7:74: type a: mask: id is a number; write a mask: sha256, redact, null, last4`,
+			`t.yaml:11:11: type b: mask is a list; write keys and values`,
+			`t.yaml:20:11: type d: mask is empty; fill it or remove the key`,
+			`t.yaml:7:12: type a: mask: email leaves unmasked in subject: s/{email}; take it out of one of them`,
+			`t.yaml:7:53: type a: mask: fone is not in data, it does not leave at all; did you mean "phone"?`,
+			`t.yaml:7:45: type a: mask: unknown mask "sha265" for name; did you mean "sha256"?`,
+			`t.yaml:7:27: type a: mask: org leaves unmasked in tenant: {org}; take it out of one of them`,
+			`t.yaml:16:11: type c: mask: unknown mask "" for id; valid are sha256, redact, null, last4`,
+		}},
 		"sql in an expression": {"types:\n  a:\n    table: a.b\n    data: [id]\n    when: after.x <> 1\n", []string{`t.yaml:5:19: type a: when, line 1 column 10: Syntax error: mismatched input '>'`}},
 	} {
 		t.Run(name, func(t *testing.T) {

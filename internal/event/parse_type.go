@@ -13,6 +13,7 @@ func (r *reader) definition(t pair) {
 		src:    r.src,
 		fields: map[string]place{"": t.at},
 		items:  map[string][]place{},
+		masks:  map[string]maskPlace{},
 		inside: map[string]func(place) place{},
 		broken: map[string]bool{},
 	}}
@@ -45,6 +46,8 @@ func (r *reader) field(d *Definition, f pair) {
 		d.Key = r.list(d, f)
 	case fieldData:
 		d.Data = r.list(d, f)
+	case fieldMask:
+		r.masks(d, f)
 	default:
 		r.report(f.at, "type %s: unknown key %q%s", d.Name, f.name, didYouMean(f.name, fieldNames()))
 		// The key that was meant is not reported as missing on top of it.
@@ -101,6 +104,27 @@ func (r *reader) ops(d *Definition, f pair) {
 			continue
 		}
 		d.On = append(d.On, op)
+	}
+}
+
+func (r *reader) masks(d *Definition, f pair) {
+	entries, ok := r.pairs(f.value, "type "+d.Name+": mask")
+	if ok && len(entries) == 0 {
+		r.report(at(f.value), "type %s: mask is empty; fill it or remove the key", d.Name)
+	}
+	d.Mask = make(map[string]string, len(entries))
+	for _, e := range entries {
+		word, ok := text(e.value)
+		// The mask null reads as YAML's null, but a value that is missing does not ask for it.
+		if n, null := e.value.(*ast.NullNode); null && n.Token != nil && n.Token.Type == token.NullType {
+			word, ok = "null", true
+		}
+		if !ok {
+			r.report(e.at, "type %s: mask: %s is %s; write a mask: %s", d.Name, e.name, describe(e.value), strings.Join(maskNames(), ", "))
+			continue
+		}
+		d.Mask[e.name] = word
+		d.origin.masks[e.name] = maskPlace{e.at, at(e.value)}
 	}
 }
 

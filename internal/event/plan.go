@@ -12,6 +12,8 @@ type plan struct {
 	table   *change.Table
 	columns map[string]int
 	types   []*typePlan
+	// ops are those that any of the types looks at.
+	ops opMask
 }
 
 // typePlan is one type on one table.
@@ -25,6 +27,12 @@ type typePlan struct {
 	key             []int
 	keyed           bool // key is usable
 	subject, tenant boundTemplate
+	// old is the tenant template once more, for the row before a move.
+	old boundTemplate
+	// masks is parallel to data; nil if no column is masked.
+	masks []maskedField
+	// moves is set if the tenant can be told from the table's columns, and a move between tenants may make an event.
+	moves bool
 }
 
 func (s *Set) plan(t *change.Table) *plan {
@@ -34,7 +42,12 @@ func (s *Set) plan(t *change.Table) *plan {
 	}
 	for _, typ := range s.types {
 		if typ.pattern.match(t.Schema, t.Name) {
-			p.types = append(p.types, p.bind(typ))
+			tp := p.bind(typ)
+			p.types = append(p.types, tp)
+			p.ops |= typ.ops
+			if tp.moves {
+				p.ops |= 1 << change.Update // the delete and insert of a move
+			}
 		}
 	}
 	return p
@@ -59,6 +72,10 @@ func (p *plan) bind(typ *eventType) *typePlan {
 	}
 	tp.subject = typ.subject.bind(fieldSubject, p.table)
 	tp.tenant = typ.tenant.bind(fieldTenant, p.table)
+	tp.old = typ.tenant.bind(fieldTenant, p.table)
+	tp.masks = p.bindMasks(typ, tp.data)
+	_, known := p.indexes(typ.tenant.columns())
+	tp.moves = known && len(typ.tenant.columns()) > 0 && typ.ops&(1<<change.Insert|1<<change.Update|1<<change.Delete) != 0
 	return tp
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // AppendJSON appends the event as one JSON object to dst, with its members in this order: id, type, subject and tenant (unless
-// empty), time, seq, op, source, data, and for an update changed. On an error it returns dst as it was. It keeps nothing of ev.
+// empty), time, seq, op, source, data, for an update changed, and for a test event test. On an error it returns dst as it was. It keeps nothing of ev.
 func AppendJSON(dst []byte, ev *event.Event) ([]byte, error) {
 	if ev.Err != nil {
 		return dst, fmt.Errorf("write %s as JSON: it is incomplete: %w", ev.ID, ev.Err)
@@ -37,6 +37,9 @@ func AppendJSON(dst []byte, ev *event.Event) ([]byte, error) {
 		if p, err = appendChanged(p, ev); err != nil {
 			return dst, err
 		}
+	}
+	if ev.Test {
+		p = append(p, `,"test":true`...)
 	}
 	return append(p, '}'), nil
 }

@@ -140,6 +140,9 @@ func TestGolden(t *testing.T) {
 	ev.Subject, ev.Tenant, ev.Op, ev.Changed, ev.Source.GTID = "sheets/42", "acmé\n", change.Update, []string{"a", "b"}, ""
 	check(`{"id":"evt_065svpb8fc0000005qje8ad8gno1dg6b","type":"sheet.row.updated","subject":"sheets/42","tenant":"acmé\n","time":"2026-01-31T13:37:00.123456Z","seq":42,"op":"update",` +
 		`"source":{"name":"shop","server":1,"file":"binlog.000003","pos":4711,"transaction":"binlog.000003:4711","ordinal":3},"data":{"wei\"rd":"x"},"changed":["a","b"]}`)
+	ev.Subject, ev.Tenant, ev.Op, ev.Test = "", "", change.Insert, true
+	check(`{"id":"evt_065svpb8fc0000005qje8ad8gno1dg6b","type":"sheet.row.updated","time":"2026-01-31T13:37:00.123456Z","seq":42,"op":"insert",` +
+		`"source":{"name":"shop","server":1,"file":"binlog.000003","pos":4711,"transaction":"binlog.000003:4711","ordinal":3},"data":{"wei\"rd":"x"},"test":true}`)
 }
 
 func FuzzTime(f *testing.F) {

@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -75,38 +74,16 @@ func bitWidth(s string) int {
 }
 
 func appendFloat(p []byte, f float64, bits int) ([]byte, error) {
-	abs := math.Abs(f)
 	if math.IsInf(f, 0) || math.IsNaN(f) {
 		return nil, fmt.Errorf("%w: the number is %v", ErrNotExact, f)
 	}
-	format := byte('f')
-	if abs != 0 && (abs < 1e-6 || abs >= 1e21) {
-		format = 'e'
-	}
-	return strconv.AppendFloat(p, f, format, -1, bits), nil
+	return change.AppendNumber(p, f, bits), nil
 }
 
-// appendTimestamp turns "2026-01-31 13:37:00.000" into "2026-01-31T13:37:00.000Z".
+// appendTimestamp appends a timestamp as RFC 3339; what is none is text like any other.
 func appendTimestamp(p, b []byte) ([]byte, error) {
-	const day = len("2026-01-31")
-	if !isTimestamp(b) || bytes.HasPrefix(b, []byte("0000-00-00")) {
+	if !change.IsTimestamp(b) {
 		return appendText(p, b)
 	}
-	p = append(append(p, '"'), b[:day]...)
-	p = append(append(p, 'T'), b[day+1:]...)
-	return append(p, 'Z', '"'), nil
-}
-
-// isTimestamp reports whether b is laid out like a timestamp of the server.
-func isTimestamp(b []byte) bool {
-	const layout = "0000-00-00 00:00:00.000000"
-	if len(b) < len("2026-01-31 13:37:00") || len(b) > len(layout) {
-		return false
-	}
-	for i, c := range b {
-		if l := layout[i]; c != l && (l != '0' || c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
+	return append(change.AppendTimestamp(append(p, '"'), b), '"'), nil
 }
