@@ -496,3 +496,22 @@ func TestEndpointDefaults(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+func TestParseSource(t *testing.T) {
+	t.Parallel()
+	got, err := ParseSource("main", "mysql://row%40hook:a%3A${b}@[::1]:3307/", []string{"a.*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.User != "row@hook" || got.Password.Reveal() != "a:${b}" || got.Address != "[::1]:3307" || got.Heartbeat != 5*time.Second {
+		t.Errorf("got %+v", got)
+	}
+	for _, bad := range []string{"", "mysql://", "postgres://a:hunter2@b/", "mysql://a:hunter2@b/c", "mysql://a:hunter2@b:x/"} {
+		if _, err := ParseSource("main", bad, []string{"a.*"}); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: got error %v", bad, err)
+		}
+	}
+	if _, err := ParseSource("A Name", "mysql://a@b/", []string{"a.*"}); err == nil {
+		t.Error("a bad name is taken")
+	}
+}

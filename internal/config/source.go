@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/goccy/go-yaml"
 )
 
 const defaultMySQLPort = "3306"
@@ -187,4 +189,19 @@ func patternProblem(text, form string) string {
 		return "is not of the form " + form
 	}
 	return ""
+}
+
+// ParseSource makes a source of what a command line says, by the rules of the file and with its defaults.
+func ParseSource(name, dsn string, tables []string) (Source, error) {
+	text := map[string]any{"name": name, "dsn": strings.ReplaceAll(dsn, "${", "$${"), "tables": tables}
+	src, err := yaml.Marshal(map[string]any{"sources": []any{text}})
+	if err != nil {
+		return Source{}, err
+	}
+	r := newReader("the command line", src, func(string) (string, bool) { return "", false })
+	c := r.config(src)
+	if err := r.errs.err(); err != nil {
+		return Source{}, err
+	}
+	return c.Sources[0], nil
 }
