@@ -499,14 +499,14 @@ func TestEndpointDefaults(t *testing.T) {
 
 func TestParseSource(t *testing.T) {
 	t.Parallel()
-	got, err := ParseSource("main", "mysql://row%40hook:a%3A${b}@[::1]:3307/", []string{"a.*"})
+	got, err := ParseSource("main", "mysql://row%40hook:a%3A$%7Bb%7D@[::1]:3307/", []string{"a.*"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.User != "row@hook" || got.Password.Reveal() != "a:${b}" || got.Address != "[::1]:3307" || got.Heartbeat != 5*time.Second {
 		t.Errorf("got %+v", got)
 	}
-	for _, bad := range []string{"", "mysql://", "postgres://a:hunter2@b/", "mysql://a:hunter2@b/c", "mysql://a:hunter2@b:x/"} {
+	for _, bad := range []string{"", "mysql://a:hunter2${x}@b/", "mysql://", "postgres://a:hunter2@b/", "mysql://a:hunter2@b/c", "mysql://a:hunter2@b:x/"} {
 		if _, err := ParseSource("main", bad, []string{"a.*"}); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: got error %v", bad, err)
 		}
