@@ -8,7 +8,8 @@
 // only for what the server has committed; and that nothing which may carry changes of a wanted table is passed over: an event it
 // cannot read exactly ends Follow with a [StopError], as does a position that the server cannot continue.
 //
-// Positions are GTID sets. A server without GTIDs is refused, with the statements that turn them on.
+// Positions are GTID sets. Where a MySQL server has none, they are file and offset on that one server, and everything that could make
+// them mean something else stops Follow (docs/decisions/0013).
 //
 // The package does not retry, does not remember where it was, and does not know the log: its caller does. go-mysql is used for login
 // and framing only; event bodies are parsed here, and row images by [Decoder].
