@@ -33,13 +33,14 @@ const (
 func (l *Log) Append(ctx context.Context, block []byte, h change.Header) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.append(ctx, block, h); err != nil {
+	if err := l.append(ctx, block, h, time.Time{}); err != nil {
 		return fmt.Errorf("append block %d of source %s: %w", h.FirstSeq, l.st.source, err)
 	}
 	return nil
 }
 
-func (l *Log) append(ctx context.Context, block []byte, h change.Header) error {
+// append adds a block that was appended to another log at the given time, or now if that is zero; mu is held.
+func (l *Log) append(ctx context.Context, block []byte, h change.Header, appended time.Time) error {
 	if l.lost != nil {
 		return l.lost
 	}
@@ -56,6 +57,13 @@ func (l *Log) append(ctx context.Context, block []byte, h change.Header) error {
 		return err
 	}
 	marks, parts := cut(block, h, l.writer, l.st.srv.opts.MaxPayload)
+	if appended.IsZero() {
+		appended = time.Now()
+	} else {
+		for i := range marks {
+			marks[i].appended = appended.UnixMicro()
+		}
+	}
 	l.wrote, l.begun = true, stepBlock
 	place := l.place
 	for i := range parts {
@@ -64,7 +72,7 @@ func (l *Log) append(ctx context.Context, block []byte, h change.Header) error {
 		}
 		place++
 	}
-	entry := &Entry{Block: block, Header: h, StreamSeq: l.place + 1, Appended: time.Now(), last: place}
+	entry := &Entry{Block: block, Header: h, StreamSeq: l.place + 1, Appended: appended, last: place}
 	l.place, l.begun = place, stepNone
 	l.st.appended(entry)
 	return nil
@@ -185,6 +193,9 @@ func (e *engine) publish(ctx context.Context, st *stream, data []byte, m mark, p
 	msg.Header.Set(markHeader, m.String())
 	if m.seal > 0 {
 		msg.Header.Set(sealHeader, strconv.FormatUint(m.seal, 10))
+	}
+	if m.appended > 0 {
+		msg.Header.Set(appendedHeader, strconv.FormatInt(m.appended, 10))
 	}
 	msg.Header.Set(jetstream.ExpectedLastSeqHeader, fmt.Sprint(place))
 	msg.Header.Set(jetstream.ExpectedStreamHeader, g.name)

@@ -22,6 +22,8 @@
 // made good by whoever opens the log. Segments of which every block has expired are deleted when the log is opened and when a
 // segment begins, never the newest.
 //
+// [Log.SeqAt] finds the changes from a time on. [Server.Import] makes a log anew from the blocks that a reader of another one gave.
+//
 // Opening a log that was closed takes milliseconds. After a kill the server reads again the segments written to in the last two and
 // a half minutes, whose saved index no longer fits: about 0.45 s of a processor for each GB that the kernel still has in memory, as
 // many segments at once as there are processors. Some damage could make that reading endless; [Open] gives up then.

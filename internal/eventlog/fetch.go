@@ -115,6 +115,12 @@ func (st *stream) message(m *nats.Msg) (message, error) {
 	if mk.seal, err = parseSeal(m.Header.Get(sealHeader)); err != nil {
 		return message{}, &CorruptError{Source: st.source, StreamSeq: seq, Reason: err.Error()}
 	}
+	if mk.appended, err = parseAppended(m.Header.Get(appendedHeader)); err != nil {
+		return message{}, &CorruptError{Source: st.source, StreamSeq: seq, Reason: err.Error()}
+	}
+	if mk.appended > 0 {
+		at = time.UnixMicro(mk.appended)
+	}
 	return message{seq: seq, at: at, mark: mk, data: m.Data}, nil
 }
 

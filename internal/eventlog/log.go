@@ -12,8 +12,9 @@ import (
 // Log is one writer of a source's log, and a way to its readers. Its methods may be called by many goroutines at once; appends
 // take turns.
 type Log struct {
-	st     *stream
-	writer string
+	st        *stream
+	writer    string
+	importing bool
 
 	mu sync.Mutex
 	// place is the last sequence of the log as this writer knows it, once it has taken its place.

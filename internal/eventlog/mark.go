@@ -14,6 +14,8 @@ const (
 	// sealHeader is that of a segment's last message: the number of the segment that follows. Its mark is of no changes and no
 	// bytes, and says with which seq the log goes on.
 	sealHeader = "Rowhook-Seal"
+	// appendedHeader is that of the messages of an imported block: when it was appended first, in microseconds of the Unix epoch.
+	appendedHeader = "Rowhook-Appended"
 )
 
 const markVersion = 1
@@ -31,8 +33,10 @@ type mark struct {
 	bytes       uint64
 	// writer is a random name of the one that appended, by which it knows its own messages.
 	writer string
-	// seal is the number in the header of a seal, 0 in a block's mark; it has no place in the text.
-	seal uint64
+	// seal is the number in the header of a seal, 0 in a block's mark; appended is the time in the header of an imported block, else 0.
+	// They have no place in the text.
+	seal     uint64
+	appended int64
 }
 
 func (m mark) String() string {
@@ -89,6 +93,18 @@ func parseSeal(s string) (uint64, error) {
 		return 0, fmt.Errorf("bad %s header %q", sealHeader, s)
 	}
 	return n, nil
+}
+
+// parseAppended reads the header of an imported block; a message without one was appended when the server says.
+func parseAppended(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	us, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || us <= 0 || strconv.FormatInt(us, 10) != s {
+		return 0, fmt.Errorf("bad %s header %q", appendedHeader, s)
+	}
+	return us, nil
 }
 
 // cut returns the marks and the parts of a block; the parts alias it.

@@ -26,6 +26,25 @@ func TestMarkVector(t *testing.T) {
 	}
 }
 
+// So are the other two.
+func TestHeaderVectors(t *testing.T) {
+	t.Parallel()
+	if got, err := parseAppended("1769866620123456"); err != nil || got != 1769866620123456 {
+		t.Errorf("%d, %v", got, err)
+	}
+	if got, err := parseSeal("17"); err != nil || got != 17 {
+		t.Errorf("%d, %v", got, err)
+	}
+	if sealHeader != "Rowhook-Seal" || appendedHeader != "Rowhook-Appended" || markHeader != "Rowhook-Block" {
+		t.Error("the names of the headers are not what they were")
+	}
+	for _, bad := range []string{"0", "-1", "+1", "01", " 1", "x", "9223372036854775808"} {
+		if got, err := parseAppended(bad); err == nil {
+			t.Errorf("%q was read as %d", bad, got)
+		}
+	}
+}
+
 func FuzzMark(f *testing.F) {
 	f.Add("1 4711 12 2/3 8391 5f3a9c0e11d2b847")
 	f.Add("1 1 0 1/1 0 0000000000000000")

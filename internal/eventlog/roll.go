@@ -26,6 +26,9 @@ func (l *Log) makeRoom(ctx context.Context) error {
 		}
 		l.wrote, l.begun = true, stepSeal
 		m := mark{firstSeq: t.header.NextSeq(), part: 1, parts: 1, writer: l.writer, seal: newest.number + 1}
+		if l.importing { // times in the log stay in order
+			m.appended = t.appended.UnixMicro()
+		}
 		if err := l.put(ctx, nil, m, l.place); err != nil {
 			return fmt.Errorf("close segment %d: %w", newest.number, err)
 		}

@@ -91,8 +91,7 @@ func (s *Server) open(ctx context.Context, source, expected string) (*stream, er
 	if err != nil {
 		return nil, err
 	}
-	st := &stream{srv: s, source: source, wake: make(chan struct{})}
-	st.ring.limit = s.opts.RingBytes
+	st := s.newStream(source)
 	c, err := st.list(ctx, e)
 	if err == nil {
 		err = e.checkFolders(source)
@@ -116,6 +115,12 @@ func (s *Server) open(ctx context.Context, source, expected string) (*stream, er
 	return st, nil
 }
 
+func (s *Server) newStream(source string) *stream {
+	st := &stream{srv: s, source: source, wake: make(chan struct{})}
+	st.ring.limit = s.opts.RingBytes
+	return st
+}
+
 func (st *stream) wrongLog(expected, is string) error {
 	return fmt.Errorf("%w: source %s in %s: the store knows log %s, %s; bring back the folder that belongs to the store, or attach the source anew",
 		ErrWrongLog, st.source, st.srv.opts.Dir, expected, is)
@@ -133,6 +138,9 @@ func (st *stream) begin(ctx context.Context, e *engine) error {
 // adopt checks that the streams keep what a log promises, and brings their retention up to date.
 func (st *stream) adopt(ctx context.Context, e *engine, all chain) error {
 	st.id = all[0].config.Metadata[idKey]
+	if unfinished(st.id) {
+		return fmt.Errorf("%w: its import was not finished; empty the folder %s and restore it again", ErrWrongLog, st.srv.opts.Dir)
+	}
 	for _, s := range all {
 		c := s.config
 		if c.Metadata[idKey] != st.id {
