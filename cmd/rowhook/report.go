@@ -88,9 +88,6 @@ func explainInput(err error) (failure, bool) {
 	if t, ok := errors.AsType[*app.TypesError](err); ok {
 		return failure{"types", t.Error(), "correct the file and try again: rowhook check", exitUsage}, true
 	}
-	if l, ok := errors.AsType[*app.LateSubscriptionError](err); ok {
-		return failure{"config", l.Error(), "give it from: now, or declare a new endpoint for it", exitUsage}, true
-	}
 	if f, ok := errors.AsType[*findingsError](err); ok {
 		hint := "put right what is named above, then: rowhook check"
 		if f.sql {

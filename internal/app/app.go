@@ -42,6 +42,7 @@ type App struct {
 	claims   []deliver.Claim
 	sources  []*source
 	metrics  *metrics
+	budget   *deliver.Budget
 }
 
 // Options of New.
@@ -95,6 +96,7 @@ func (a *App) open(ctx context.Context, o Options) error {
 		return err
 	}
 	a.metrics = newMetrics(a, o.Observer)
+	a.budget = deliver.NewBudget(queueBytes)
 	for _, s := range a.cfg.Sources {
 		src, err := a.openSource(ctx, s, endpoints)
 		if err != nil {

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rowhook/rowhook/internal/change"
 	"github.com/rowhook/rowhook/internal/config"
 	"github.com/rowhook/rowhook/internal/deliver"
 	"github.com/rowhook/rowhook/internal/event"
-	"github.com/rowhook/rowhook/internal/store"
 )
 
 // TypesError holds everything that is wrong in the files of event types.
@@ -57,17 +57,10 @@ func newEndpoints(cfg *config.Config, egress *deliver.Egress, version string) ([
 	return out, nil
 }
 
-// LateSubscriptionError says that a subscription wants what its endpoint has passed already.
-type LateSubscriptionError struct{ Endpoint, Name string }
-
-func (e *LateSubscriptionError) Error() string {
-	return fmt.Sprintf("subscription %s of endpoint %s is new and wants the log from its start, but the endpoint has gone on without it", e.Name, e.Endpoint)
-}
-
-// subscribe gives every declared subscription the seq after which it begins. That of a known one is kept; a new one begins where
-// its `from` says, and a new endpoint with it.
-func (a *App) subscribe(ctx context.Context, s *source, endpoints []*deliver.Endpoint) ([]deliver.Subscription, error) {
-	known, err := a.store.Subscriptions(ctx, s.name)
+// subscribe returns what the versions of all subscriptions cover of a source. A known subscription keeps its place; a new one begins
+// where its `from` says, and a new endpoint with it. What the endpoint has passed already comes as a backfill.
+func (a *App) subscribe(ctx context.Context, s *source, endpoints []*deliver.Endpoint) ([]deliver.Range, error) {
+	known, err := a.store.Ranges(ctx, s.name)
 	if err != nil {
 		return nil, err
 	}
@@ -80,24 +73,48 @@ func (a *App) subscribe(ctx context.Context, s *source, endpoints []*deliver.End
 			return nil, err
 		}
 	}
-	var subs []deliver.Subscription
+	var put []deliver.Range
 	for _, c := range a.cfg.Subscriptions {
-		if c.From == config.FromEarliest && !has(known, c.Endpoint, c.Name) && has(known, c.Endpoint, "") {
-			return nil, &LateSubscriptionError{c.Endpoint, c.Name}
-		}
-		from, _, err := a.store.EnsureSubscription(ctx, s.name, c.Endpoint, c.Name, declared, starts[c.From])
-		if err != nil {
-			return nil, err
-		}
-		subs = append(subs, deliver.Subscription{Name: c.Name, Endpoint: c.Endpoint, Types: a.matching(c.Types), Subject: c.Subject, From: from})
+		put = append(put, declaredRange(s.name, c, known, starts))
 	}
-	gone, err := a.store.ForgetSubscriptions(ctx, s.name, func(k store.Subscription) bool {
-		return slices.ContainsFunc(a.cfg.Subscriptions, func(c config.Subscription) bool { return c.Endpoint == k.Endpoint && c.Name == k.Name })
+	if err := a.store.PutRanges(ctx, put...); err != nil {
+		return nil, err
+	}
+	gone, err := a.store.ForgetRanges(ctx, func(k deliver.Range) bool {
+		return k.Source != s.name || slices.ContainsFunc(a.cfg.Subscriptions, func(c config.Subscription) bool { return isOf(&k, c) })
 	})
-	for _, g := range gone {
-		a.log.Info("subscription removed", "source", s.name, "endpoint", g.Endpoint, "subscription", g.Name)
+	if err != nil {
+		return nil, err
 	}
-	return subs, err
+	for _, g := range gone {
+		a.log.Info("subscription removed", "source", s.name, "endpoint", g.Endpoint, "subscription", g.Subscription)
+	}
+	return a.store.Ranges(ctx, s.name)
+}
+
+// declaredRange is what a declared subscription covers from now on. An edit of the file keeps the place: what is not delivered yet is
+// matched by the new definition, and no event between the two is skipped.
+func declaredRange(source string, c config.Subscription, known []deliver.Range, starts map[config.From]uint64) deliver.Range {
+	r := deliver.Range{Source: source, Endpoint: c.Endpoint, Subscription: c.Name, Version: 1, From: starts[c.From], LiveFrom: starts[c.From]}
+	for _, k := range known {
+		switch {
+		case isOf(&k, c) && k.To == 0:
+			k.Types, k.Subject = c.Types, c.Subject
+			return k
+		case isOf(&k, c):
+			r.Version = k.Version + 1
+		}
+	}
+	if slices.ContainsFunc(known, func(k deliver.Range) bool { return k.Endpoint == c.Endpoint }) {
+		// Wherever in the log the endpoint is, it is not behind its end.
+		r.LiveFrom = max(r.From, starts[config.FromNow])
+	}
+	r.Types, r.Subject, r.Backfilled = c.Types, c.Subject, r.From == r.LiveFrom
+	return r
+}
+
+func isOf(r *deliver.Range, c config.Subscription) bool {
+	return r.Endpoint == c.Endpoint && r.Subscription == c.Name
 }
 
 // starts returns the seq that each `from` stands for at this moment.
@@ -110,13 +127,52 @@ func (a *App) starts(ctx context.Context, s *source) (map[config.From]uint64, er
 			return nil, fmt.Errorf("find the start of the log of source %s: %w", s.name, err)
 		}
 	}
-	return map[config.From]uint64{config.FromNow: max(next, 1) - 1, config.FromEarliest: max(first, 1) - 1}, nil
+	starts := map[config.From]uint64{config.FromNow: max(next, 1) - 1, config.FromEarliest: max(first, 1) - 1}
+	for _, c := range a.cfg.Subscriptions {
+		at, isTime := c.From.Time()
+		if _, known := starts[c.From]; !isTime || known {
+			continue
+		}
+		seq, err := s.committedBefore(ctx, at, first, starts[config.FromNow])
+		if err != nil {
+			return nil, fmt.Errorf("find %s in the log of source %s: %w", c.From, s.name, err)
+		}
+		starts[c.From] = seq
+	}
+	return starts, nil
+}
+
+// committedBefore returns the seq before the first change that committed at a time or later, of those from first to last.
+func (s *source) committedBefore(ctx context.Context, at time.Time, first, last uint64) (uint64, error) {
+	r := s.log.NewReader(first)
+	for next := first; next <= last; {
+		e, err := r.Next(ctx)
+		if err != nil {
+			return 0, err
+		}
+		blk, err := change.Parse(e.Block)
+		if err != nil {
+			return 0, err
+		}
+		found := uint64(0)
+		err = blk.Each(func(c *change.Change) error {
+			if found == 0 && c.Tx.CommitTime >= at.UnixMicro() {
+				found = c.Seq
+			}
+			return nil
+		})
+		if err != nil || found > 0 {
+			return max(found, 1) - 1, err
+		}
+		next = blk.NextSeq()
+	}
+	return last, nil
 }
 
 // introduce writes down where a new endpoint begins before its subscriptions are known, so that a crash in between makes it new
 // again instead of letting it begin too late.
-func (a *App) introduce(ctx context.Context, s *source, ep *deliver.Endpoint, known []store.Subscription, starts map[config.From]uint64) error {
-	if has(known, ep.Name, "") {
+func (a *App) introduce(ctx context.Context, s *source, ep *deliver.Endpoint, known []deliver.Range, starts map[config.From]uint64) error {
+	if slices.ContainsFunc(known, func(k deliver.Range) bool { return k.Endpoint == ep.Name }) {
 		return nil
 	}
 	floor, wanted := starts[config.FromNow], false
@@ -134,24 +190,3 @@ func (a *App) introduce(ctx context.Context, s *source, ep *deliver.Endpoint, kn
 		Progress: []deliver.EndpointProgress{{Source: s.name, Endpoint: ep.Name, Progress: deliver.Progress{Floor: floor}}},
 	}}})
 }
-
-// has reports whether the endpoint has a subscription of that name, or any if name is empty.
-func has(known []store.Subscription, endpoint, name string) bool {
-	return slices.ContainsFunc(known, func(k store.Subscription) bool {
-		return k.Endpoint == endpoint && (name == "" || k.Name == name)
-	})
-}
-
-func (a *App) matching(patterns []string) []string {
-	var out []string
-	for _, name := range a.types.Names() {
-		if slices.ContainsFunc(patterns, func(p string) bool { return change.Glob(p, name) }) {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
-// declared stands for the definition of every declared subscription. An edit of the file keeps the place: what is not delivered
-// yet is matched by the new definition, and no event between the two is skipped.
-const declared = "declared"

@@ -13,11 +13,12 @@ import (
 	"github.com/rowhook/rowhook/internal/change"
 	"github.com/rowhook/rowhook/internal/config"
 	"github.com/rowhook/rowhook/internal/deliver"
+	"github.com/rowhook/rowhook/internal/event"
 	"github.com/rowhook/rowhook/internal/eventlog"
 	"github.com/rowhook/rowhook/internal/store"
 )
 
-// queueBytes bounds all queues of a source's lanes together; with the ring and the blocks in flight it stays well under the
+// queueBytes bounds the queues of all sources' lanes together; with the ring and the blocks in flight it stays well under the
 // 256 MiB that a process may grow by.
 const queueBytes = 96 << 20
 
@@ -41,14 +42,14 @@ func (a *App) openSource(ctx context.Context, s config.Source, endpoints []*deli
 	}
 	src := &source{name: s.Name, generation: s.Generation, log: l}
 	src.capture = capture.New(capture.Options{Source: s.Name, Attach: string(s.Attach), FirstSeq: 1, Log: a.log}, follower{replica}, captureLog{l})
-	subs, err := a.subscribe(ctx, src, endpoints)
+	ranges, err := a.subscribe(ctx, src, endpoints)
 	if err != nil {
 		return nil, err
 	}
 	src.engine = deliver.New(deliver.Options{
-		Source: s.Name, Generation: uint64(s.Generation), Types: a.types, Endpoints: endpoints, Subscriptions: subs,
+		Source: s.Name, Generation: uint64(s.Generation), Types: oneSet{a.types}, Endpoints: endpoints, Ranges: ranges,
 		Claims: a.claims, LeaseTTL: leaseTTL, Schedule: a.cfg.Delivery.Retry, ProgressInterval: a.cfg.Delivery.ProgressInterval,
-		QueueBytes: queueBytes, Drain: drain, Log: a.log,
+		Budget: a.budget, Drain: drain, Log: a.log,
 	}, deliver.Deps{
 		Log: deliverLog{l}, Store: a.store, Loader: loader{a.store}, Journal: a.journal, Leases: a.store, Client: a.client, Observer: a.metrics,
 	})
@@ -195,6 +196,12 @@ func (b blockReader) Next(ctx context.Context) ([]byte, error) {
 	}
 	return e.Block, nil
 }
+
+// oneSet reads every block with the same types.
+type oneSet struct{ set *event.Set }
+
+// Types returns the set.
+func (o oneSet) Types(uint64) (*event.Set, error) { return o.set, nil }
 
 // loader is the store as delivery wants it at its start: what waits, with its payload, and what stands behind it.
 type loader struct{ *store.Store }

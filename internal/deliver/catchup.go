@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/rowhook/rowhook/internal/change"
 	"github.com/rowhook/rowhook/internal/event"
@@ -20,7 +21,7 @@ const nearSeqs = 16 << 10
 
 // runCatchup feeds the lanes that lag, in turns, until each is back in step.
 func (e *Engine) runCatchup(ctx context.Context) error {
-	c := &catchup{engine: e, matcher: e.opts.Types.NewMatcher(), turn: map[*lane]uint64{}}
+	c := &catchup{engine: e, matchers: newMatchers(e.opts.Types)}
 	e.wakeCatchup()
 	for {
 		group := c.next()
@@ -49,11 +50,11 @@ func (e *Engine) wakeCatchup() {
 }
 
 type catchup struct {
-	engine  *Engine
-	matcher *event.Matcher
-	body    body
-	clock   uint64
-	turn    map[*lane]uint64 // when each was served last
+	engine   *Engine
+	matchers *matchers
+	body     body
+	clock    uint64
+	lanes    []*lane // reused
 }
 
 type lagger struct {
@@ -64,7 +65,8 @@ type lagger struct {
 // next chooses the lane that has waited longest and those near it.
 func (c *catchup) next() []*lane {
 	var all []lagger
-	for _, l := range c.engine.order {
+	c.lanes = c.engine.laggards.all(c.lanes[:0])
+	for _, l := range c.lanes {
 		l.mu.Lock()
 		if l.hasRoom() {
 			all = append(all, lagger{l, l.cursor})
@@ -74,12 +76,14 @@ func (c *catchup) next() []*lane {
 	if len(all) == 0 {
 		return nil
 	}
-	first := slices.MinFunc(all, func(a, b lagger) int { return cmp.Compare(c.turn[a.lane], c.turn[b.lane]) })
+	first := slices.MinFunc(all, func(a, b lagger) int {
+		return cmp.Or(cmp.Compare(a.lane.turn, b.lane.turn), cmp.Compare(a.cursor, b.cursor))
+	})
 	c.clock++
 	var group []*lane
 	for _, g := range all {
 		if g.cursor >= first.cursor && g.cursor-first.cursor <= nearSeqs {
-			c.turn[g.lane] = c.clock
+			g.lane.turn = c.clock
 			group = append(group, g.lane)
 		}
 	}
@@ -155,13 +159,19 @@ func (c *catchup) offer(raw []byte, group []*lane) ([]*lane, error) {
 	if err != nil {
 		return nil, err
 	}
+	m, err := c.matchers.of(blk)
+	if err != nil {
+		return nil, err
+	}
 	in := map[*lane]bool{}
 	for _, l := range group {
 		in[l] = true
 	}
 	e := c.engine
+	e.catching.Lock()
+	defer e.catching.Unlock()
 	err = blk.Each(func(ch *change.Change) error {
-		return c.matcher.Each(e.opts.Source, e.opts.Generation, ch, func(ev *event.Event) error {
+		return m.Each(e.opts.Source, e.opts.Generation, ch, func(ev *event.Event) error {
 			c.body.reset()
 			e.routes.each(ev, func(l *lane) {
 				if in[l] && !l.offerLagging(ev, &c.body) {
@@ -174,7 +184,7 @@ func (c *catchup) offer(raw []byte, group []*lane) ([]*lane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("match block at seq %d: %w", blk.FirstSeq, err)
 	}
-	// A lane that was disabled meanwhile must leave as well: its cursor stands still, and the others would wait at the log's end.
+	// A lane that was halted meanwhile must leave as well: its cursor stands still, and the others would wait at the log's end.
 	return slices.DeleteFunc(group, func(l *lane) bool { return !in[l] || !l.passed(blk.LastSeq()) }), nil
 }
 
@@ -199,8 +209,18 @@ func (l *lane) passed(seq uint64) bool {
 	if l.state == lagging && seq > l.cursor {
 		l.cursor = seq
 		l.markDirty()
+		l.end()
 	}
 	return l.state == lagging
+}
+
+// end takes a backfill that was offered all there is from the catch-up reader.
+func (l *lane) end() {
+	if l.backfill == nil || l.cursor < l.backfill.backfillEnd() {
+		return
+	}
+	l.cursor = l.backfill.backfillEnd()
+	l.setState(ended)
 }
 
 // join makes live those lanes that have come to where the live reader is, and returns the others.
@@ -216,9 +236,8 @@ func (c *catchup) joinStanding(group []*lane) []*lane {
 	return slices.DeleteFunc(group, func(l *lane) bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.state == lagging && l.cursor >= at {
-			l.state = live
-			c.engine.stats.Lagging.Add(-1)
+		if l.state == lagging && l.cursor >= at && l.backfill == nil {
+			l.setState(live)
 			l.markDirty()
 		}
 		return l.state != lagging
@@ -230,12 +249,51 @@ func (c *catchup) expire(group []*lane, first uint64) {
 	for _, l := range group {
 		l.mu.Lock()
 		if l.state == lagging && l.cursor+1 < first {
-			lost := SeqRange{l.cursor + 1, first - 1}
-			l.changes.expired = append(l.changes.expired, ExpiredRange{Source: c.engine.opts.Source, Endpoint: l.ep.Name, SeqRange: lost})
-			c.engine.opts.Log.Error("events expired before they were delivered", "source", c.engine.opts.Source, "endpoint", l.ep.Name, "first", lost.First, "last", lost.Last)
-			l.cursor = first - 1
-			l.markDirty()
+			l.expire(first - 1)
 		}
 		l.mu.Unlock()
 	}
+}
+
+func (l *lane) expire(last uint64) {
+	if l.backfill != nil {
+		last = min(last, l.backfill.backfillEnd())
+	}
+	lost := SeqRange{l.cursor + 1, last}
+	source := l.engine.opts.Source
+	l.changes.expired = append(l.changes.expired, ExpiredRange{Source: source, Endpoint: l.sender.name, SeqRange: lost})
+	l.engine.opts.Log.Error("events expired before they were delivered", "source", source, "endpoint", l.sender.name, "first", lost.First, "last", lost.Last)
+	l.cursor = last
+	l.markDirty()
+	l.end()
+}
+
+// laggards are the lanes that lag. It is safe for concurrent use, also under a sender's mutex.
+type laggards struct {
+	mu    sync.Mutex
+	lanes map[*lane]struct{}
+}
+
+// note is told when a lane begins or ends to lag.
+func (s *laggards) note(l *lane, was, is bool) {
+	if was == is {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if is {
+		s.lanes[l] = struct{}{}
+	} else {
+		delete(s.lanes, l)
+	}
+}
+
+// all appends them to list.
+func (s *laggards) all(list []*lane) []*lane {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.lanes {
+		list = append(list, l)
+	}
+	return list
 }

@@ -82,7 +82,7 @@ func newStorm(t testing.TB, seed uint64) *storm {
 	}
 	s.opts.Schedule = []time.Duration{time.Second, 5 * time.Second, 20 * time.Second, time.Minute, time.Minute, time.Minute}
 	if s.rng.IntN(2) == 0 {
-		s.opts.QueueBytes = 5000
+		s.queueBytes = 5000
 	}
 	if s.rng.IntN(2) == 0 {
 		s.bounds = &bounds{outstanding: 5 + s.rng.IntN(40), waiting: 1 + s.rng.IntN(6), exceptionBytes: int64(500 + s.rng.IntN(5000)), fairBytes: 600}
@@ -358,16 +358,21 @@ func (s *storm) checkOrder(r *receiver) {
 // returnsAll checks that nothing is charged any more once nothing is left to send.
 func (e *Engine) returnsAll(tb testing.TB) {
 	var sum int64
-	for _, l := range e.order {
-		l.mu.Lock()
-		if l.state != disabled && (l.bytes != 0 || l.excBytes != 0 || len(l.order) != 0 || l.tracker.len() != 0) {
-			tb.Errorf("%s: %d bytes, %d of exceptions, %d keys, %d outstanding after everything was sent", l.ep.Name, l.bytes, l.excBytes, len(l.order), l.tracker.len())
+	for _, snd := range e.senders.all() {
+		snd.mu.Lock()
+		for _, l := range snd.lanes {
+			if l.state != halted && (l.bytes != 0 || l.excBytes != 0 || len(l.order) != 0 || l.tracker.len() != 0) {
+				tb.Errorf("%s: %d bytes, %d of exceptions, %d keys, %d outstanding after everything was sent", l.name, l.bytes, l.excBytes, len(l.order), l.tracker.len())
+			}
+			if l.state == lagging {
+				tb.Errorf("%s lags at %d, the log is at %d", l.name, l.cursor, e.liveSeq.Load())
+			}
+			if l.bytes != 0 && l.state == halted {
+				tb.Errorf("%s: %d bytes queued although nothing is sent", l.name, l.bytes)
+			}
+			sum += l.bytes + l.excBytes
 		}
-		if l.state == lagging {
-			tb.Errorf("%s lags at %d, the log is at %d", l.ep.Name, l.cursor, e.liveSeq.Load())
-		}
-		sum += l.bytes + l.excBytes
-		l.mu.Unlock()
+		snd.mu.Unlock()
 	}
 	if got := e.queued.Load(); got != sum {
 		tb.Errorf("%d bytes are charged to the engine, %d to its lanes", got, sum)

@@ -55,6 +55,8 @@ type Loader interface {
 	LoadProgress(ctx context.Context, source string) ([]EndpointProgress, error)
 	LoadExceptions(ctx context.Context, source string, f func(Exception) error) error
 	EndpointStates(ctx context.Context) ([]EndpointState, error)
+	// Exception returns one with its payload; false if there is none.
+	Exception(ctx context.Context, k ExceptionKey) (Exception, bool, error)
 }
 
 // Journal notes a send before it leaves.
@@ -92,10 +94,11 @@ type Deps struct {
 type Options struct {
 	Source     string
 	Generation uint64
-	Types      *event.Set
+	Types      TypeSets
 	Endpoints  []*Endpoint
-	// Subscriptions with their From.
-	Subscriptions []Subscription
+	// Ranges of all versions of the endpoints' subscriptions, in the order in which they were made: of two backfills that could
+	// have an event, the older has it.
+	Ranges []Range
 	// Claims of all slots that this process owns.
 	Claims []Claim
 	// LeaseTTL is how long a claim lasts without being renewed.
@@ -104,8 +107,8 @@ type Options struct {
 	Schedule []time.Duration
 	// ProgressInterval is how often progress is written at most: the window that a crash may repeat.
 	ProgressInterval time.Duration
-	// QueueBytes bounds all queues together; beyond it each lane keeps a small share.
-	QueueBytes int64
+	// Budget bounds all queues together, also those of other engines that it was given to.
+	Budget *Budget
 	// Drain is how long requests in flight may take after the end was asked for.
 	Drain time.Duration
 	Log   *slog.Logger
@@ -123,17 +126,20 @@ type Stats struct {
 
 // Engine delivers one source's events to the endpoints. Use New, then Run once.
 type Engine struct {
-	opts   Options
-	deps   Deps
-	lanes  map[string]*lane
-	order  []*lane // as declared
-	routes *routes
-	epochs [Slots]atomic.Uint64
+	opts     Options
+	deps     Deps
+	senders  senders
+	laggards laggards
+	routes   *routes
+	epochs   [Slots]atomic.Uint64
 
-	// offering is held while a block is offered to the live lanes; a lane joins them in between.
-	offering sync.Mutex
-	liveSeq  atomic.Uint64
-	catchup  chan struct{}
+	// offering is held while a block is offered to the live lanes, catching while one is offered to lanes that lag. A lane becomes
+	// live under offering, and ranges change under both: in between blocks. Before a sender's mutex, offering before catching.
+	offering, catching sync.Mutex
+	liveSeq            atomic.Uint64
+	catchup            chan struct{}
+
+	ready, ended chan struct{} // closed once the lanes are built, and when Run returns
 
 	queued    atomic.Int64
 	gate      *gate // closed while progress cannot be written
@@ -146,9 +152,12 @@ type Engine struct {
 	dirtyMu sync.Mutex
 	dirty   []*lane
 	flushed chan struct{} // closed by the next checkpoint
+	// collected and saved count the checkpoints that were begun, and those of them that are written.
+	collected, saved uint64
+	hurry            chan struct{} // asks for a checkpoint now
 	// unwritten counts attempts and exceptions since then.
 	unwritten atomic.Int64
-	wrote     map[int]time.Time // by slot, the last write
+	wrote     [Slots]time.Time // the last write of each slot
 
 	// unsaved is a batch that was collected and not written yet; it belongs to whoever writes checkpoints.
 	unsaved *unsaved
@@ -166,8 +175,9 @@ type bounds struct {
 // New returns an Engine.
 func New(opts Options, deps Deps) *Engine {
 	return &Engine{
-		opts: opts, deps: deps, lanes: map[string]*lane{}, catchup: make(chan struct{}, 1),
-		gate: newGate(), leaseGate: newGate(), flushed: make(chan struct{}), wrote: map[int]time.Time{},
+		opts: opts, deps: deps, senders: senders{byName: map[string]*sender{}}, laggards: laggards{lanes: map[*lane]struct{}{}},
+		routes: newRoutes(), catchup: make(chan struct{}, 1), ready: make(chan struct{}), ended: make(chan struct{}),
+		gate: newGate(), leaseGate: newGate(), flushed: make(chan struct{}), hurry: make(chan struct{}, 1),
 		bounds: bounds{maxOutstanding, maxWaiting, maxExceptionBytes, fairBytes},
 	}
 }
@@ -180,9 +190,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	sendCtx, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
 	e.sendCtx = sendCtx
+	e.opts.Budget.join(e)
+	defer e.opts.Budget.leave(e)
+	defer close(e.ended)
 	if err := e.recover(ctx); err != nil {
 		return fmt.Errorf("deliver %s: %w", e.opts.Source, err)
 	}
+	close(e.ready)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return e.runLive(gctx) })
 	g.Go(func() error { return e.runCatchup(gctx) })
@@ -217,8 +231,8 @@ func (e *Engine) lastCheckpoint(ctx context.Context) error {
 // drain stops new sends, gives those in flight their time, and waits for all of them.
 func (e *Engine) drain(stopSending func()) {
 	e.stopping.Store(true)
-	for _, l := range e.order {
-		l.close()
+	for _, s := range e.senders.all() {
+		s.close()
 	}
 	t := time.AfterFunc(e.opts.Drain, stopSending)
 	defer t.Stop()
@@ -251,13 +265,16 @@ func (e *Engine) observe(l *lane, it *item, res result, answered time.Time) {
 	}
 }
 
-// eventsAt calls f with the events that today's types make of one change in the log.
+// eventsAt calls f with the events of one change in the log.
 func (e *Engine) eventsAt(ctx context.Context, seq uint64, f func(*event.Event) error) error {
 	blk, err := e.blockOf(ctx, seq)
 	if err != nil {
 		return fmt.Errorf("read seq %d: %w", seq, err)
 	}
-	m := e.opts.Types.NewMatcher()
+	m, err := newMatchers(e.opts.Types).of(blk)
+	if err != nil {
+		return err
+	}
 	return blk.Each(func(c *change.Change) error {
 		if c.Seq != seq {
 			return nil

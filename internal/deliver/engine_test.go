@@ -93,7 +93,7 @@ func TestFloodBecomesLagWithBoundedBytes(t *testing.T) {
 			w.commit(changes...)
 		}
 		synctest.Wait()
-		l := p.engine.lanes["flooded"]
+		l := p.lane("flooded")
 		l.mu.Lock()
 		bytes, state := l.bytes, l.state
 		l.mu.Unlock()
@@ -334,7 +334,7 @@ func TestLaneThatBeginsToLagIsRecorded(t *testing.T) {
 		w.only("item.any")
 		// The common bound is reached with the first event that waits; nothing is probed below the lane's own.
 		w.bounds = &bounds{outstanding: 100, waiting: 100, exceptionBytes: 1 << 20, fairBytes: 1}
-		w.opts.QueueBytes = 1
+		w.queueBytes = 1
 		w.opts.Schedule = []time.Duration{1000 * time.Hour}
 		w.receivers["a"].set(always(500))
 		p := w.start()
@@ -361,7 +361,7 @@ func TestDoneAboveTheSlotsPlaceIsRecorded(t *testing.T) {
 		w.commit(w.insert(1, 1))
 		wait(time.Second)
 		var write SlotWrite
-		p.engine.lanes["a"].collect(0, &write, &results{settled: map[uint64]int{}})
+		p.lane("a").collect(0, &write, &results{settled: map[uint64]int{}})
 		if len(write.Progress) != 1 || write.Progress[0].Clear || write.Progress[0].Progress.Floor != 1 {
 			t.Errorf("wrote %+v", write.Progress)
 		}
@@ -453,11 +453,12 @@ func TestDisabledLaneLeavesTheCatchUp(t *testing.T) {
 		w := newWorld(t, ordered("a"))
 		p := w.start()
 		wait(time.Second)
-		l := p.engine.lanes["a"]
+		l := p.lane("a")
 		l.mu.Lock()
-		l.state, l.cursor = disabled, 0
+		l.paused = true
+		l.sender.halt()
 		l.mu.Unlock()
-		c := &catchup{engine: p.engine, matcher: w.types.NewMatcher(), turn: map[*lane]uint64{}}
+		c := &catchup{engine: p.engine, matchers: newMatchers(oneSet{w.types})}
 		raw := changetest.Block(t, testSource, 1)
 		if group, err := c.offer(raw, []*lane{l}); err != nil || len(group) > 0 {
 			t.Errorf("%v %v", group, err)
@@ -469,7 +470,7 @@ func TestDisabledLaneLeavesTheCatchUp(t *testing.T) {
 func TestRunWithoutClaimFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, ordered("a"))
-		e := New(Options{Source: testSource, Types: w.types, LeaseTTL: time.Second, ProgressInterval: time.Second, Log: w.opts.Log},
+		e := New(Options{Source: testSource, Types: oneSet{w.types}, Budget: NewBudget(1), LeaseTTL: time.Second, ProgressInterval: time.Second, Log: w.opts.Log},
 			Deps{Log: w.log, Store: w.store, Loader: w.store, Journal: &memJournal{}, Leases: w.store})
 		if err := e.Run(context.Background()); err == nil {
 			t.Error("no error")

@@ -118,6 +118,7 @@ type memStore struct {
 	attempts   []Attempt
 	expired    []ExpiredRange
 	states     map[string]EndpointState
+	ranges     []Range // in the order in which they were made
 	commits    int
 	// fail, if set, is asked before a commit; applied tells whether the batch is written although the commit fails.
 	fail func() (err error, applied bool)
@@ -202,7 +203,7 @@ func checkWrite(source string, w *SlotWrite) error {
 		}
 	}
 	for _, p := range w.Progress {
-		check(p.Source, p.Endpoint)
+		check(p.Source, LaneEndpoint(p.Endpoint))
 	}
 	for _, x := range w.Put {
 		check(x.Source, x.Endpoint)
@@ -216,6 +217,15 @@ func checkWrite(source string, w *SlotWrite) error {
 	for _, x := range w.Expired {
 		check(x.Source, x.Endpoint)
 	}
+	for _, r := range w.Ranges {
+		check(r.Source, r.Endpoint)
+	}
+	for _, st := range w.States {
+		check(source, st.Endpoint)
+	}
+	for _, endpoint := range w.Forget {
+		check(source, endpoint)
+	}
 	if of != nil {
 		return errors.New(fmt.Sprint(of))
 	}
@@ -223,6 +233,12 @@ func checkWrite(source string, w *SlotWrite) error {
 }
 
 func (s *memStore) applySlot(w *SlotWrite) {
+	for _, endpoint := range w.Forget {
+		s.forget(endpoint)
+	}
+	for _, r := range w.Ranges {
+		s.putRange(r)
+	}
 	for _, p := range w.Progress {
 		if p.Clear {
 			delete(s.progress, p.Endpoint)
@@ -248,6 +264,52 @@ func (s *memStore) applySlot(w *SlotWrite) {
 	for _, st := range w.States {
 		s.states[st.Endpoint] = st
 	}
+}
+
+func (s *memStore) forget(endpoint string) {
+	maps.DeleteFunc(s.progress, func(lane string, _ []byte) bool { return LaneEndpoint(lane) == endpoint })
+	maps.DeleteFunc(s.exceptions, func(k ExceptionKey, _ Exception) bool { return k.Endpoint == endpoint })
+	s.ranges = slices.DeleteFunc(s.ranges, func(r Range) bool { return r.Endpoint == endpoint })
+	delete(s.states, endpoint)
+}
+
+// putRange keeps an end and that a backfill is done, as the store does.
+func (s *memStore) putRange(r Range) {
+	for i := range s.ranges {
+		if old := &s.ranges[i]; old.same(&r) {
+			if r.To == 0 {
+				r.To = old.To
+			}
+			r.Backfilled = r.Backfilled || old.Backfilled
+			*old = r
+			return
+		}
+	}
+	s.ranges = append(s.ranges, r)
+}
+
+// declare stores ranges that it does not know.
+func (s *memStore) declare(rs []Range) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range rs {
+		if !slices.ContainsFunc(s.ranges, func(o Range) bool { return o.same(&r) }) {
+			s.ranges = append(s.ranges, r)
+		}
+	}
+}
+
+func (s *memStore) allRanges() []Range {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ranges)
+}
+
+func (s *memStore) Exception(_ context.Context, k ExceptionKey) (Exception, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x, ok := s.exceptions[k]
+	return x, ok, nil
 }
 
 func (s *memStore) LoadSlots(context.Context, string) ([]SlotProgress, error) {

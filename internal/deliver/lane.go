@@ -2,9 +2,9 @@ package deliver
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/rowhook/rowhook/internal/event"
@@ -22,22 +22,26 @@ const (
 type laneState int
 
 const (
-	// lagging lanes are fed by the catch-up reader; every lane begins so.
-	lagging laneState = iota
+	// halted lanes keep their place and get nothing; every lane begins so.
+	halted laneState = iota
+	// lagging lanes are fed by the catch-up reader.
+	lagging
 	// live lanes are fed by the live reader.
 	live
-	// disabled lanes keep their place and get nothing.
-	disabled
+	// ended lanes are backfills that were offered all there is, and wait for what is outstanding.
+	ended
 )
 
-// lane is what one endpoint gets of one source. Its mutex is never held during a request, nor while another lane's is.
+// lane is a queue of one endpoint's events of one source: those from the endpoint's place on, or those of a backfill. What it holds is
+// guarded by its sender's mutex.
 type lane struct {
-	engine *Engine
-	ep     *Endpoint
-	slot   int
-	mu     sync.Mutex
-	state  laneState
-	// cursor is the seq up to which events were offered, while the lane lags.
+	*sender
+	// name of its progress.
+	name string
+	// backfill is the range whose past it serves; nil for the endpoint's own lane.
+	backfill *Range
+	state    laneState
+	// cursor is the seq up to which events were offered, while the lane is not live.
 	cursor uint64
 	// accepted are the types accepted of seq acceptedSeq; a full queue may split a seq.
 	acceptedSeq uint64
@@ -51,10 +55,11 @@ type lane struct {
 	waiting  waitHeap
 	bytes    int64
 	excBytes int64
+	inflight int
+	excepted int // exceptions that it holds
+	retrying int // of those in flight
 
-	active, activeRetries int
-	pausedUntil           time.Time
-	timer                 *time.Timer
+	timer *time.Timer
 	// probeEvery and probeAt are set while the lane probes.
 	probeEvery time.Duration
 	probeAt    time.Time
@@ -62,7 +67,9 @@ type lane struct {
 	changes laneChanges
 	stored  bool // the store has a progress record
 	dirty   bool
-	closed  bool
+	dropped bool // a backfill that is done
+
+	turn uint64 // when it was caught up last; belongs to the catch-up reader
 }
 
 // laneChanges is what the next checkpoint has to write.
@@ -71,12 +78,121 @@ type laneChanges struct {
 	exceptions map[EventRef]*Exception // nil: deleted
 	settled    map[uint64]int          // by journal mark
 	expired    []ExpiredRange
-	disabled   *EndpointState
+	state      *EndpointState
+	ranges     []Range
 }
 
-func newLane(e *Engine, ep *Endpoint) *lane {
-	return &lane{engine: e, ep: ep, slot: SlotOf(ep.Name), order: keyOrder{}}
+// setState keeps the engine's list of lanes that lag.
+func (l *lane) setState(state laneState) {
+	if l.state == state {
+		return
+	}
+	l.engine.laggards.note(l, l.state == lagging, state == lagging)
+	if n := int64(0); l.backfill == nil {
+		if l.state == lagging {
+			n--
+		}
+		if state == lagging {
+			n++
+		}
+		l.engine.stats.Lagging.Add(n)
+	}
+	l.state = state
 }
+
+// begin lets a halted lane be fed from its cursor on.
+func (l *lane) begin() {
+	if l.backfill != nil && l.cursor >= l.backfill.backfillEnd() {
+		l.setState(ended)
+	} else {
+		l.setState(lagging)
+	}
+	l.startProbing()
+	l.arm()
+	l.markDirty()
+}
+
+// halt stops the lane where it is.
+func (l *lane) halt() {
+	if l.state == halted {
+		return
+	}
+	l.cursor = l.offered()
+	l.setState(halted)
+	l.disarm()
+	l.markDirty()
+}
+
+// rewind lets a halted lane with nothing in flight hold no more than after a restart: its floor, what is done above it, and its
+// exceptions without their bodies. What was queued is read from the log again.
+func (l *lane) rewind() {
+	p := l.progress()
+	exceptions := l.exceptions()
+	for _, it := range l.tracker.items[l.tracker.head:] {
+		l.refund(it)
+	}
+	for _, it := range exceptions {
+		l.refund(it)
+		it.body, it.next, it.prev = nil, [2]*item{}, [2]*item{}
+	}
+	l.cursor, l.before = p.Floor, newDoneBefore(p)
+	l.acceptedSeq, l.accepted = 0, nil
+	l.order, l.tracker, l.ready, l.retries, l.waiting = keyOrder{}, tracker{}, fifo{}, fifo{}, nil
+	l.probeEvery, l.probeAt = 0, time.Time{}
+	l.place(exceptions)
+	l.markDirty()
+}
+
+// exceptions returns all exceptions of a lane that has nothing in flight.
+func (l *lane) exceptions() []*item {
+	seen := map[*item]bool{}
+	note := func(it *item) {
+		if it != nil && it.exception {
+			seen[it] = true
+		}
+	}
+	for _, it := range l.waiting {
+		note(it)
+	}
+	for _, f := range []*fifo{&l.ready, &l.retries} {
+		for _, it := range f.items[f.head:] {
+			note(it)
+		}
+	}
+	for key, f := range l.order {
+		for it := f.head; it != nil; it = it.next[slotOfKey(it, key)] {
+			note(it)
+		}
+	}
+	return slices.Collect(maps.Keys(seen))
+}
+
+// place puts exceptions where they were: those that wait for their time, and those behind them.
+func (l *lane) place(items []*item) {
+	slices.SortFunc(items, func(a, b *item) int { return compareRefs(a.ref, b.ref) })
+	l.excepted = len(items)
+	for _, it := range items {
+		l.account(it)
+		first := l.order.add(it)
+		switch {
+		case !it.due.IsZero():
+			l.waiting.push(it)
+		case first:
+			l.ready.push(it)
+		}
+	}
+}
+
+// finished reports whether a backfill has nothing left to do.
+func (l *lane) finished() bool {
+	return l.state == ended && l.inflight == 0 && l.excepted == 0 && l.tracker.len() == 0
+}
+
+// floor is the seq up to which every event is done or an exception.
+func (l *lane) floor() uint64 { return l.tracker.floor(l.offered()) }
+
+// passedUpTo returns a seq above which nothing was judged by the ranges that the lane has now.
+func (l *lane) passedUpTo() uint64 { return max(l.offered(), l.before.last()) }
 
 // offerLive hands an event of the live reader to the lane. A lane that cannot take it lags from here on.
 func (l *lane) offerLive(ev *event.Event, body *body) {
@@ -91,8 +207,8 @@ func (l *lane) offerLive(ev *event.Event, body *body) {
 
 // lag makes a live lane lag from the cursor on. From now on the slot's place is not the lane's, so its own must be written.
 func (l *lane) lag(cursor uint64) {
-	l.state, l.cursor = lagging, cursor
-	l.engine.stats.Lagging.Add(1)
+	l.cursor = cursor
+	l.setState(lagging)
 	l.markDirty()
 }
 
@@ -101,7 +217,7 @@ func (l *lane) accept(ev *event.Event, body *body) bool {
 	if l.had(ev.Seq, ev.Type) {
 		return true
 	}
-	if l.full() || l.state == disabled {
+	if l.full() || l.state == halted {
 		return false
 	}
 	it := &item{
@@ -110,7 +226,7 @@ func (l *lane) accept(ev *event.Event, body *body) bool {
 		keys: orderKeys(ev.Key, ev.OtherKey, l.ep.Ordered),
 	}
 	l.markDirty()
-	l.resume(ev.Seq)
+	l.recall(ev.Seq)
 	l.note(ev)
 	if err := body.render(ev); err != nil {
 		l.poison(it, err)
@@ -127,8 +243,8 @@ func (l *lane) had(seq uint64, typ string) bool {
 	return l.before.contains(seq, typ)
 }
 
-// resume brings back what is done of a seq that another event follows of.
-func (l *lane) resume(seq uint64) {
+// recall brings back what is done of a seq that another event follows of.
+func (l *lane) recall(seq uint64) {
 	if l.acceptedSeq != seq || l.tracker.len() > 0 {
 		return
 	}
@@ -149,7 +265,7 @@ func (l *lane) full() bool {
 	b := &l.engine.bounds
 	return l.bytes >= l.ep.QueueBytes || l.tracker.len() >= b.outstanding ||
 		len(l.waiting) >= b.waiting || l.excBytes >= b.exceptionBytes ||
-		(l.bytes+l.excBytes >= b.fairBytes && l.engine.queued.Load() >= l.engine.opts.QueueBytes)
+		(l.bytes+l.excBytes >= b.fairBytes && l.engine.opts.Budget.exhausted())
 }
 
 // hasRoom reports whether catching up is worth a slice: half of the queue is free.
@@ -203,6 +319,7 @@ func (l *lane) account(it *item) {
 		l.bytes += it.cost
 	}
 	l.engine.queued.Add(it.cost)
+	l.engine.opts.Budget.charge(it.cost)
 }
 
 // refund takes the charge back.
@@ -212,29 +329,28 @@ func (l *lane) refund(it *item) {
 	} else {
 		l.bytes -= it.cost
 	}
-	n := l.engine.queued.Add(-it.cost)
-	// Below the common bound there is room again also for lanes that have nothing in flight which could ask for more.
-	if bound := l.engine.opts.QueueBytes; n < bound && n+it.cost >= bound {
-		l.engine.wakeCatchup()
-	}
+	l.engine.queued.Add(-it.cost)
+	l.engine.opts.Budget.refund(it.cost)
 	it.cost = 0
 }
 
 // behind keeps an event of a waiting key as a seq.
 func (l *lane) behind(it *item) {
 	it.exception, it.done, it.body = true, true, nil
+	l.excepted++
 	l.account(it)
 	l.change(l.exception(it, Behind, ""))
 }
 
 func (l *lane) exception(it *item, state ExceptionState, reason string) *Exception {
 	x := &Exception{
-		Source: l.engine.opts.Source, Endpoint: l.ep.Name, Seq: it.ref.Seq, Type: it.ref.Type, EventID: it.id,
+		Source: l.engine.opts.Source, Endpoint: l.sender.name, Seq: it.ref.Seq, Type: it.ref.Type, EventID: it.id,
 		State: state, Key: it.keys[0], OtherKey: it.keys[1], Attempts: it.attempts, CommitTimeMS: it.commitMS,
 		Reason: reason, Payload: it.body, Subject: it.subject, Tenant: it.tenant,
 	}
 	if state == Waiting {
 		x.NextAttemptMS = it.due.UnixMilli()
+		it.stored = it.stored || len(it.body) > 0
 	}
 	return x
 }
@@ -269,6 +385,8 @@ type fifo struct {
 func (f *fifo) push(it *item) { f.items = append(f.items, it) }
 
 func (f *fifo) empty() bool { return f.head == len(f.items) }
+
+func (f *fifo) len() int { return len(f.items) - f.head }
 
 func (f *fifo) pop() *item {
 	it := f.items[f.head]

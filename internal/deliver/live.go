@@ -12,7 +12,7 @@ import (
 // runLive offers each new block to the lanes that are in step. It never waits for a lane.
 func (e *Engine) runLive(ctx context.Context) error {
 	r := e.deps.Log.Reader(e.liveSeq.Load() + 1)
-	m := e.opts.Types.NewMatcher()
+	m := newMatchers(e.opts.Types)
 	var b body
 	for {
 		raw, err := r.Next(ctx)
@@ -37,20 +37,24 @@ func (e *Engine) runLive(ctx context.Context) error {
 func (e *Engine) skipTo(first uint64) {
 	e.offering.Lock()
 	defer e.offering.Unlock()
-	for _, l := range e.order {
-		l.mu.Lock()
-		if l.state == live {
-			l.lag(l.offered())
+	for _, s := range e.senders.all() {
+		s.mu.Lock()
+		if s.main.state == live {
+			s.main.lag(s.main.offered())
 		}
-		l.mu.Unlock()
+		s.mu.Unlock()
 	}
 	e.liveSeq.Store(first - 1)
 	e.stats.LiveSeq.Store(first - 1)
 	e.wakeCatchup()
 }
 
-func (e *Engine) offerLive(raw []byte, m *event.Matcher, b *body) error {
+func (e *Engine) offerLive(raw []byte, ms *matchers, b *body) error {
 	blk, err := change.Parse(raw)
+	if err != nil {
+		return err
+	}
+	m, err := ms.of(blk)
 	if err != nil {
 		return err
 	}

@@ -16,9 +16,11 @@ type item struct {
 	// next is the next event with that key, prev the one before it.
 	next, prev [2]*item
 
+	stored    bool // the store has its body, or will with the next checkpoint
 	done      bool // no longer outstanding: delivered, skipped, or kept as an exception
 	exception bool // stands in the store as an exception
 	probe     bool // tried ahead of its schedule
+	test      bool // somebody's try, no event of the log
 	retry     bool // takes a retry's place, not a first attempt's
 	due       time.Time
 

@@ -32,9 +32,10 @@ func (e *Engine) runCheckpoints(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-t.C:
-			if err := e.checkpoint(ctx, false); err != nil {
-				return err
-			}
+		case <-e.hurry:
+		}
+		if err := e.checkpoint(ctx, false); err != nil {
+			return err
 		}
 	}
 }
@@ -44,6 +45,7 @@ func (e *Engine) runCheckpoints(ctx context.Context) error {
 func (e *Engine) checkpoint(ctx context.Context, all bool) error {
 	b, results := e.collect(all)
 	if len(b.Slots) == 0 {
+		e.written(results)
 		return nil
 	}
 	e.unsaved = &unsaved{b, results}
@@ -110,17 +112,18 @@ func (e *Engine) collect(all bool) (Batch, results) {
 	e.dirtyMu.Lock()
 	dirty := e.dirty
 	e.dirty = nil
+	e.collected++
+	res := results{number: e.collected, settled: map[uint64]int{}}
 	e.dirtyMu.Unlock()
 
 	slots := map[int]*SlotWrite{}
-	res := results{settled: map[uint64]int{}}
 	for _, l := range dirty {
 		l.collect(read, e.slotWrite(slots, l.slot, read), &res)
 	}
 	now := time.Now()
-	for _, l := range e.order {
-		if _, ok := slots[l.slot]; !ok && (all || now.Sub(e.wrote[l.slot]) >= quietWrite) {
-			e.slotWrite(slots, l.slot, read)
+	for slot, n := range e.senders.used() {
+		if _, ok := slots[slot]; !ok && n > 0 && (all || now.Sub(e.wrote[slot]) >= quietWrite) {
+			e.slotWrite(slots, slot, read)
 		}
 	}
 	b := Batch{Source: e.opts.Source}
@@ -133,6 +136,7 @@ func (e *Engine) collect(all bool) (Batch, results) {
 
 // results are what a batch lets go of once it is written.
 type results struct {
+	number  uint64 // of the checkpoint
 	n       int
 	settled map[uint64]int // sends by journal mark
 }
@@ -151,10 +155,27 @@ func (l *lane) collect(read uint64, w *SlotWrite, res *results) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dirty = false
+	switch {
+	case l.forgotten:
+		if l == l.main {
+			w.Forget = append(w.Forget, l.sender.name)
+		}
+		l.changes.forget(res)
+	case l.dropped:
+	case l.backfill != nil:
+		l.collectBackfill(w)
+	default:
+		l.collectPlace(read, w)
+	}
+	l.changes.moveTo(w, l, res)
+}
+
+// collectPlace notes where the endpoint's own lane is, unless the slot's place says it.
+func (l *lane) collectPlace(read uint64, w *SlotWrite) {
 	p := l.progress()
-	place := EndpointProgress{Source: l.engine.opts.Source, Endpoint: l.ep.Name, Progress: p}
+	place := EndpointProgress{Source: l.engine.opts.Source, Endpoint: l.name, Progress: p}
 	// An event accepted above the slot's place may be done: the slot's place does not say so, and it would come again.
-	inStep := p.Floor >= read && l.acceptedSeq <= read && l.state != disabled
+	inStep := p.Floor >= read && l.acceptedSeq <= read && len(p.Done) == 0 && len(p.DoneEvents) == 0 && l.state != halted
 	switch {
 	case !inStep:
 		w.Progress = append(w.Progress, place)
@@ -170,7 +191,25 @@ func (l *lane) collect(read uint64, w *SlotWrite, res *results) {
 	if l.stored == idle {
 		l.markDirty()
 	}
-	l.changes.moveTo(w, l, res)
+}
+
+// collectBackfill notes where a backfill is. With the write that says that it is done its record goes: a later subscription may have
+// its name.
+func (l *lane) collectBackfill(w *SlotWrite) {
+	place := EndpointProgress{Source: l.engine.opts.Source, Endpoint: l.name}
+	if l.finished() {
+		place.Clear, l.dropped = true, true
+		w.Ranges = append(w.Ranges, l.dropBackfill(l))
+	} else {
+		place.Progress = l.progress()
+	}
+	w.Progress = append(w.Progress, place)
+}
+
+// forget lets go of all but the attempts.
+func (c *laneChanges) forget(res *results) {
+	res.n += len(c.exceptions)
+	*c = laneChanges{attempts: c.attempts, settled: c.settled}
 }
 
 func (c *laneChanges) moveTo(w *SlotWrite, l *lane, res *results) {
@@ -180,14 +219,15 @@ func (c *laneChanges) moveTo(w *SlotWrite, l *lane, res *results) {
 	}
 	w.Attempts = append(w.Attempts, c.attempts...)
 	w.Expired = append(w.Expired, c.expired...)
-	if c.disabled != nil {
-		w.States = append(w.States, *c.disabled)
+	w.Ranges = append(w.Ranges, c.ranges...)
+	if c.state != nil {
+		w.States = append(w.States, *c.state)
 	}
 	for ref, x := range c.exceptions {
 		if x != nil {
 			w.Put = append(w.Put, *x)
 		} else {
-			w.Delete = append(w.Delete, ExceptionKey{Source: l.engine.opts.Source, Endpoint: l.ep.Name, Seq: ref.Seq, Type: ref.Type})
+			w.Delete = append(w.Delete, ExceptionKey{Source: l.engine.opts.Source, Endpoint: l.sender.name, Seq: ref.Seq, Type: ref.Type})
 		}
 	}
 	*c = laneChanges{}
@@ -273,6 +313,33 @@ func (e *Engine) written(res results) {
 	e.dirtyMu.Lock()
 	defer e.dirtyMu.Unlock()
 	e.unwritten.Add(-int64(res.n))
+	e.saved = res.number
 	close(e.flushed)
 	e.flushed = make(chan struct{})
+}
+
+// save waits until everything that was changed before the call is written.
+func (e *Engine) save(ctx context.Context) error {
+	e.dirtyMu.Lock()
+	want := e.collected + 1
+	e.dirtyMu.Unlock()
+	select {
+	case e.hurry <- struct{}{}:
+	default:
+	}
+	for {
+		e.dirtyMu.Lock()
+		done, flushed := e.saved >= want, e.flushed
+		e.dirtyMu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("write progress: %w", ctx.Err())
+		case <-e.ended:
+			return ErrEnded
+		case <-flushed:
+		}
+	}
 }

@@ -60,10 +60,12 @@ type Progress struct {
 	DoneEvents []EventRef
 }
 
-// EndpointProgress is the progress of an endpoint that is not in step with its slot.
+// EndpointProgress is the progress of an endpoint that is not in step with its slot, or of one of its backfills.
 type EndpointProgress struct {
-	Source, Endpoint string
-	Progress         Progress
+	Source string
+	// Endpoint is the name of the lane: the endpoint's, or Range.LaneName of a backfill.
+	Endpoint string
+	Progress Progress
 	// Clear says that the endpoint is in step again: its stored progress is removed and Progress is not looked at.
 	Clear bool
 }
@@ -154,7 +156,7 @@ type Attempt struct {
 	Error string
 	// BodySHA256 is the digest of the body that was sent; zero if it is not known.
 	BodySHA256 [32]byte
-	// Cause is why the event was sent again: "retry", "crash_window", "manual_replay"; empty for a first send.
+	// Cause is why the event was sent again: "retry", "crash_window", "manual_replay", "test"; empty for a first send.
 	Cause string
 }
 
@@ -167,8 +169,9 @@ type ExpiredRange struct {
 // EndpointState says whether an endpoint is sent to at all.
 type EndpointState struct {
 	Endpoint string
-	Disabled bool
-	// Reason is a short code: "gone", "operator".
+	// Disabled by its own answer, Paused by somebody; either is enough.
+	Disabled, Paused bool
+	// Reason is a short code: "gone", or what was said for the pause.
 	Reason string
 	At     time.Time
 }
@@ -186,6 +189,12 @@ type SlotWrite struct {
 	Attempts []Attempt
 	Expired  []ExpiredRange
 	States   []EndpointState
+	// Ranges that were begun, ended or backfilled. They stand beside the progress that was made under them, so that the store
+	// never has one without the other.
+	Ranges []Range
+	// Forget names endpoints of which the source is to know nothing any more: progress, exceptions, ranges, state. It comes before
+	// everything else in the write.
+	Forget []string
 }
 
 // Batch is what is recorded in one transaction, all of one source.

@@ -1,10 +1,8 @@
 package deliver
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -14,12 +12,9 @@ func (e *Engine) recover(ctx context.Context) error {
 	e.liveSeq.Store(max(e.deps.Log.NextSeq(), 1) - 1)
 	e.takeClaims()
 	for _, ep := range e.opts.Endpoints {
-		l := newLane(e, ep)
-		e.lanes[ep.Name] = l
-		e.order = append(e.order, l)
+		e.senders.add(newSender(e, ep))
 	}
-	var err error
-	if e.routes, err = newRoutes(e.opts.Subscriptions, e.lanes); err != nil {
+	if err := e.recoverRanges(); err != nil {
 		return err
 	}
 	if err := e.recoverProgress(ctx); err != nil {
@@ -31,7 +26,24 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.recoverExceptions(ctx); err != nil {
 		return err
 	}
-	e.stats.Lagging.Add(int64(len(e.order)))
+	for _, s := range e.senders.all() {
+		s.start()
+	}
+	return nil
+}
+
+// recoverRanges gives the endpoints their ranges, and each backfill that is not done its lane.
+func (e *Engine) recoverRanges() error {
+	for _, r := range e.opts.Ranges {
+		s := e.senders.get(r.Endpoint)
+		if s == nil {
+			return fmt.Errorf("subscription %s: no endpoint %s", r.Subscription, r.Endpoint)
+		}
+		s.ranges = append(s.ranges, &r)
+		if r.backfilling() {
+			s.addBackfill(&r)
+		}
+	}
 	return nil
 }
 
@@ -55,27 +67,32 @@ func (e *Engine) recoverProgress(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load progress: %w", err)
 	}
-	from := map[string]uint64{}
-	for _, s := range e.opts.Subscriptions {
-		if f, ok := from[s.Endpoint]; !ok || s.From < f {
-			from[s.Endpoint] = s.From
-		}
+	read := map[int]uint64{}
+	for _, p := range slots {
+		read[p.Slot] = p.ReadSeq
 	}
-	for _, l := range e.order {
-		l.cursor = from[l.ep.Name]
-		for _, s := range slots {
-			if s.Slot == l.slot {
-				l.cursor = max(l.cursor, s.ReadSeq)
-			}
+	lanes := map[string]*lane{}
+	for _, s := range e.senders.all() {
+		s.main.cursor = min(max(read[s.slot], s.begins()), e.liveSeq.Load())
+		for _, l := range s.lanes {
+			lanes[l.name] = l
 		}
-		l.markDirty()
 	}
 	for _, p := range stored {
-		if l, ok := e.lanes[p.Endpoint]; ok {
+		if l, ok := lanes[p.Endpoint]; ok {
 			l.cursor, l.before, l.stored = p.Progress.Floor, newDoneBefore(p.Progress), true
 		}
 	}
 	return nil
+}
+
+// begins returns the seq that none of the endpoint's ranges begins before.
+func (s *sender) begins() uint64 {
+	first := s.engine.liveSeq.Load()
+	for _, r := range s.ranges {
+		first = min(first, r.LiveFrom)
+	}
+	return first
 }
 
 func (e *Engine) recoverStates(ctx context.Context) error {
@@ -83,11 +100,14 @@ func (e *Engine) recoverStates(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load endpoint states: %w", err)
 	}
-	for _, s := range states {
-		if l, ok := e.lanes[s.Endpoint]; ok && s.Disabled {
-			l.state = disabled
-			e.stats.Lagging.Add(-1)
-			e.opts.Log.Warn("endpoint is disabled", "endpoint", s.Endpoint, "reason", s.Reason, "since", s.At)
+	for _, st := range states {
+		s := e.senders.get(st.Endpoint)
+		if s == nil {
+			continue
+		}
+		s.disabled, s.paused, s.reason, s.since = st.Disabled, st.Paused, st.Reason, st.At
+		if s.disabled {
+			e.opts.Log.Warn("endpoint is disabled", "endpoint", s.name, "reason", s.reason, "since", s.since)
 		}
 	}
 	return nil
@@ -97,17 +117,22 @@ func (e *Engine) recoverStates(ctx context.Context) error {
 func (e *Engine) recoverExceptions(ctx context.Context) error {
 	items := map[*lane][]*item{}
 	err := e.deps.Loader.LoadExceptions(ctx, e.opts.Source, func(x Exception) error {
-		l, ok := e.lanes[x.Endpoint]
-		if !ok || x.State == Parked || l.state == disabled {
+		s := e.senders.get(x.Endpoint)
+		if s == nil || x.State == Parked {
 			return nil
 		}
 		it := &item{
 			ref: EventRef{x.Seq, x.Type}, id: x.EventID, subject: x.Subject, tenant: x.Tenant, commitMS: x.CommitTimeMS,
-			body: x.Payload, attempts: x.Attempts, keys: [2]uint64{x.Key, x.OtherKey}, done: true, exception: true,
+			attempts: x.Attempts, keys: [2]uint64{x.Key, x.OtherKey}, done: true, exception: true, stored: len(x.Payload) > 0,
+		}
+		// What nobody sends needs no body in memory.
+		if !s.halted() {
+			it.body = x.Payload
 		}
 		if x.State == Waiting {
 			it.due = time.UnixMilli(x.NextAttemptMS)
 		}
+		l := s.owner(it.ref, it.subject)
 		items[l] = append(items[l], it)
 		return nil
 	})
@@ -115,28 +140,21 @@ func (e *Engine) recoverExceptions(ctx context.Context) error {
 		return fmt.Errorf("load exceptions: %w", err)
 	}
 	for l, its := range items {
-		l.restore(its)
+		l.place(its)
 	}
 	return nil
 }
 
-func (l *lane) restore(items []*item) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	slices.SortFunc(items, func(a, b *item) int {
-		return cmp.Or(cmp.Compare(a.ref.Seq, b.ref.Seq), cmp.Compare(a.ref.Type, b.ref.Type))
-	})
-	for _, it := range items {
-		l.account(it)
-		first := l.order.add(it)
-		switch {
-		case !it.due.IsZero():
-			l.waiting.push(it)
-		case first:
-			l.ready.push(it)
+// start lets the lanes be fed and the routes lead to them.
+func (s *sender) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reroute()
+	for _, l := range s.lanes {
+		if !s.halted() {
+			l.begin()
 		}
+		l.markDirty()
 	}
-	l.startProbing()
-	l.schedule()
-	l.arm()
+	s.schedule()
 }

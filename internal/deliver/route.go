@@ -2,114 +2,112 @@ package deliver
 
 import (
 	"bytes"
-	"fmt"
-	"net/url"
-	"time"
+	"slices"
+	"sync"
 
 	"github.com/rowhook/rowhook/internal/change"
 	"github.com/rowhook/rowhook/internal/event"
 	"github.com/rowhook/rowhook/internal/translate"
-	"github.com/rowhook/rowhook/webhook"
 )
 
-// EndpointConfig declares a customer's URL.
-type EndpointConfig struct {
-	Name string
-	URL  string
-	// Tenant, if set, keeps out the events of all others.
-	Tenant  string
-	Secrets []webhook.Secret
-	// Concurrency is how many requests may be in flight, at least 1.
-	Concurrency int
-	// Timeout of a whole attempt.
-	Timeout time.Duration
-	// QueueBytes bounds the bodies that wait in memory.
-	QueueBytes int64
-	// Ordered keeps the order of each key.
-	Ordered bool
-	// UserAgent of the requests.
-	UserAgent string
-}
+// maxRouteTypes bounds the names of event types that the routes are remembered for.
+const maxRouteTypes = 4096
 
-// Endpoint is a customer's URL, ready to be sent to.
-type Endpoint struct {
-	EndpointConfig
-	url       *url.URL
-	signer    *webhook.Signer
-	userAgent string
-}
-
-// NewEndpoint checks the declaration; egress decides which URLs are allowed.
-func NewEndpoint(c EndpointConfig, egress *Egress) (*Endpoint, error) {
-	if err := egress.CheckURL(c.URL); err != nil {
-		return nil, fmt.Errorf("endpoint %s: %w", c.Name, err)
-	}
-	u, err := url.Parse(c.URL)
-	if err != nil {
-		return nil, fmt.Errorf("endpoint %s: %w", c.Name, err)
-	}
-	signer, err := webhook.NewSigner(c.Secrets...)
-	if err != nil {
-		return nil, fmt.Errorf("endpoint %s: %w", c.Name, err)
-	}
-	return &Endpoint{EndpointConfig: c, url: u, signer: signer, userAgent: c.UserAgent}, nil
-}
-
-// Subscription says which events an endpoint gets.
-type Subscription struct {
-	Name     string
-	Endpoint string
-	// Types are the names of event types, without globs.
-	Types []string
-	// Subject is a change.Glob over the event's subject; empty is any.
-	Subject string
-	// From is the seq after which it begins.
-	From uint64
-}
-
-// routes finds the lanes of an event.
+// routes finds the lanes of an event. Lists in it are replaced, never changed: a reader may keep one. It is safe for concurrent use.
 type routes struct {
-	byType map[string][]route
+	mu     sync.RWMutex
+	of     map[*sender][]*route
+	byType map[string][]*route // those whose patterns match the name
 }
 
+func newRoutes() *routes {
+	return &routes{of: map[*sender][]*route{}, byType: map[string][]*route{}}
+}
+
+// route is what one lane serves of a range.
 type route struct {
-	lane    *lane
-	subject string
-	from    uint64
+	lane *lane
+	r    *Range
+	// The seqs that the lane serves; to is 0 for no end.
+	from, to uint64
+	// earlier are the endpoint's ranges that were made before this one: what one of them covers too is its, not a backfill's.
+	// Empty for the endpoint's own lane, which knows what it has had.
+	earlier []*Range
 }
 
-func newRoutes(subs []Subscription, lanes map[string]*lane) (*routes, error) {
-	r := &routes{byType: map[string][]route{}}
-	for _, s := range subs {
-		l, ok := lanes[s.Endpoint]
-		if !ok {
-			return nil, fmt.Errorf("subscription %s: no endpoint %s", s.Name, s.Endpoint)
+// replace sets the routes of a sender.
+func (rs *routes) replace(s *sender, now []*route) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	for name, list := range rs.byType {
+		rest := slices.DeleteFunc(slices.Clone(list), func(rt *route) bool { return rt.lane.sender == s })
+		for _, rt := range now {
+			if rt.r.names(name) {
+				rest = append(rest, rt)
+			}
 		}
-		for _, t := range s.Types {
-			r.byType[t] = append(r.byType[t], route{l, s.Subject, s.From})
+		rs.byType[name] = rest
+	}
+	if len(now) == 0 {
+		delete(rs.of, s)
+		return
+	}
+	rs.of[s] = now
+}
+
+// named returns the routes whose patterns match an event type's name.
+func (rs *routes) named(name string) []*route {
+	rs.mu.RLock()
+	list, ok := rs.byType[name]
+	rs.mu.RUnlock()
+	if ok {
+		return list
+	}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if len(rs.byType) >= maxRouteTypes {
+		clear(rs.byType)
+	}
+	list = []*route{}
+	for _, all := range rs.of {
+		for _, rt := range all {
+			if rt.r.names(name) {
+				list = append(list, rt)
+			}
 		}
 	}
-	return r, nil
+	rs.byType[name] = list
+	return list
 }
 
-// each calls f for the lane of every subscription that ev matches; a lane with several is called several times.
-func (r *routes) each(ev *event.Event, f func(*lane)) {
-	for _, rt := range r.byType[ev.Type] {
-		if ev.Seq > rt.from && rt.matches(ev) {
+// each calls f for the lane of every range that ev matches; a lane with several is called several times.
+func (rs *routes) each(ev *event.Event, f func(*lane)) {
+	for _, rt := range rs.named(ev.Type) {
+		if ev.Seq > rt.from && (rt.to == 0 || ev.Seq <= rt.to) && rt.lane.concerns(ev) && rt.r.about(ev) && !rt.taken(ev) {
 			f(rt.lane)
 		}
 	}
 }
 
-func (rt *route) matches(ev *event.Event) bool {
-	// An event that failed may not know its tenant or subject. It is never sent, only parked wherever it might have gone.
-	if ev.Err != nil {
-		return true
+// taken reports whether the event belongs to an earlier range.
+func (rt *route) taken(ev *event.Event) bool {
+	for _, o := range rt.earlier {
+		if o.Covers(ev.Seq) && o.names(ev.Type) && o.about(ev) {
+			return true
+		}
 	}
-	if t := rt.lane.ep.Tenant; t != "" && t != ev.Tenant {
-		return false
-	}
-	return rt.subject == "" || change.Glob(rt.subject, ev.Subject)
+	return false
+}
+
+// names reports whether the range is about events of the type.
+func (r *Range) names(typ string) bool {
+	return slices.ContainsFunc(r.Types, func(p string) bool { return change.Glob(p, typ) })
+}
+
+// about reports whether the event's subject fits. One that failed may not know it: it is never sent, only parked wherever it might
+// have gone.
+func (r *Range) about(ev *event.Event) bool {
+	return ev.Err != nil || r.Subject == "" || change.Glob(r.Subject, ev.Subject)
 }
 
 // body is an event's JSON, made once for all lanes that want it.

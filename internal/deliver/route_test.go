@@ -25,11 +25,18 @@ func TestRouteMatches(t *testing.T) {
 		"its tenant":                 {"acme", "", event.Event{Tenant: "acme"}, true},
 		"another tenant":             {"acme", "", event.Event{Tenant: "beta"}, false},
 		"no tenant":                  {"acme", "", event.Event{}, false},
+		"moved, for all to see":      {"", "", event.Event{Move: event.MoveUpdate, Tenant: "acme"}, true},
+		"moved to it, as an update":  {"acme", "", event.Event{Move: event.MoveUpdate, Tenant: "acme"}, false},
+		"moved away, for all to see": {"", "", event.Event{Move: event.MoveOut, Tenant: "acme"}, false},
+		"moved away from it":         {"acme", "", event.Event{Move: event.MoveOut, Tenant: "acme"}, true},
+		"moved away, and failed":     {"beta", "", event.Event{Move: event.MoveOut, Tenant: "acme", Err: failed}, false},
+		"moved to it":                {"acme", "", event.Event{Move: event.MoveIn, Tenant: "acme"}, true},
+		"moved to another":           {"acme", "", event.Event{Move: event.MoveIn, Tenant: "beta"}, false},
 		"failed, so tenant unknown":  {"acme", "", event.Event{Err: failed}, true},
 		"failed, so subject unknown": {"", "sheets/*", event.Event{Err: failed}, true},
 	} {
-		rt := route{lane: &lane{ep: &Endpoint{EndpointConfig: EndpointConfig{Tenant: tc.tenant}}}, subject: tc.subject}
-		if got := rt.matches(&tc.ev); got != tc.want {
+		rt := route{lane: &lane{sender: &sender{tenant: tc.tenant}}, r: &Range{Subject: tc.subject}}
+		if got := rt.lane.concerns(&tc.ev) && rt.r.about(&tc.ev); got != tc.want {
 			t.Errorf("%s: matches = %t", name, got)
 		}
 	}

@@ -67,11 +67,18 @@ func (e *Engine) attempt(l *lane, it *item) result {
 	if e.gate.wait(e.sendCtx) != nil || e.mayWrite(e.sendCtx) != nil {
 		return result{verdict: aborted}
 	}
-	ctx, cancel := context.WithTimeout(e.sendCtx, l.ep.Timeout)
+	ep, ok := l.definition()
+	if !ok {
+		return result{verdict: aborted}
+	}
+	ctx, cancel := context.WithTimeout(e.sendCtx, ep.Timeout)
 	defer cancel()
 	if it.body == nil {
 		if res, ok := e.load(ctx, l, it); !ok {
 			return res
+		}
+		if ep, ok = l.definition(); !ok {
+			return result{verdict: aborted}
 		}
 	}
 	started := time.Now()
@@ -83,7 +90,7 @@ func (e *Engine) attempt(l *lane, it *item) result {
 		}
 		return result{verdict: failed, spare: true, reason: "journal"}
 	}
-	out := e.post(ctx, l.ep, it, started)
+	out := e.post(ctx, ep, it, started)
 	if out.code == "aborted" {
 		return result{verdict: aborted}
 	}
@@ -219,6 +226,9 @@ func (ep *Endpoint) request(ctx context.Context, it *item, at time.Time) *http.R
 		ContentLength: int64(len(it.body)),
 		Body:          io.NopCloser(bytes.NewReader(it.body)),
 	}
+	if it.test {
+		req.Header["Rowhook-Test"] = []string{"1"}
+	}
 	// net/http repeats a request on a fresh connection when an idle one turns out closed before anything was sent.
 	body := it.body
 	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
@@ -227,14 +237,14 @@ func (ep *Endpoint) request(ctx context.Context, it *item, at time.Time) *http.R
 
 func (l *lane) sendRecord(it *item, at time.Time) Send {
 	return Send{
-		Source: l.engine.opts.Source, Endpoint: l.ep.Name, Seq: it.ref.Seq, Type: it.ref.Type, EventID: it.id,
+		Source: l.engine.opts.Source, Endpoint: l.sender.name, Seq: it.ref.Seq, Type: it.ref.Type, EventID: it.id,
 		Epoch: l.engine.epoch(l.slot), Attempt: it.attempts + 1, TimeUS: at.UnixMicro(),
 	}
 }
 
 func (l *lane) attemptRecord(it *item, started time.Time, out outcome, took time.Duration) *Attempt {
 	a := &Attempt{
-		Source: l.engine.opts.Source, Endpoint: l.ep.Name, Seq: it.ref.Seq, Type: it.ref.Type, EventID: it.id,
+		Source: l.engine.opts.Source, Endpoint: l.sender.name, Seq: it.ref.Seq, Type: it.ref.Type, EventID: it.id,
 		Attempt: it.attempts + 1, Epoch: l.engine.epoch(l.slot),
 		StartedUS: started.UnixMicro(), DurationUS: took.Microseconds(),
 		Status: out.status, Outcome: out.code, Error: out.err,
@@ -242,7 +252,10 @@ func (l *lane) attemptRecord(it *item, started time.Time, out outcome, took time
 	if it.body != nil {
 		a.BodySHA256 = sha256.Sum256(it.body)
 	}
-	if it.attempts > 0 || it.probe {
+	switch {
+	case it.test:
+		a.Cause = "test"
+	case it.attempts > 0 || it.probe:
 		a.Cause = "retry"
 	}
 	return a
@@ -254,11 +267,11 @@ var errNoEvent = errors.New("the types make no such event any more")
 // errPoison says that the types of today fail on the change: trying again cannot help.
 var errPoison = errors.New("the event cannot be made")
 
-// render reads an event back from the log into the item.
+// render reads an event back from the log into the item. It is found by its id: a change may make several events of one type.
 func (e *Engine) render(ctx context.Context, it *item) error {
 	found := false
 	err := e.eventsAt(ctx, it.ref.Seq, func(ev *event.Event) error {
-		if ev.Type != it.ref.Type {
+		if ev.ID != it.id {
 			return nil
 		}
 		b := body{}

@@ -132,6 +132,18 @@ func (d *doneBefore) contains(seq uint64, typ string) bool {
 	return ok
 }
 
+// last returns the last seq of it; 0 if there is none.
+func (d *doneBefore) last() uint64 {
+	seq := uint64(0)
+	if n := len(d.ranges); n > 0 {
+		seq = d.ranges[n-1].Last
+	}
+	if n := len(d.events); n > 0 {
+		seq = max(seq, d.events[n-1].Seq)
+	}
+	return seq
+}
+
 // passed forgets what lies at or below seq.
 func (d *doneBefore) passed(seq uint64) {
 	for len(d.ranges) > 0 && d.ranges[0].Last <= seq {

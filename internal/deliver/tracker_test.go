@@ -66,7 +66,7 @@ func TestProgressRestoresExactly(t *testing.T) {
 
 // accepts does what accept does for the record.
 func (l *lane) accepts(it *item) {
-	l.resume(it.ref.Seq)
+	l.recall(it.ref.Seq)
 	if l.acceptedSeq != it.ref.Seq {
 		l.acceptedSeq, l.accepted = it.ref.Seq, nil
 	}

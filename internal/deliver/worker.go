@@ -3,33 +3,28 @@ package deliver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
 // retryShare is the part of an endpoint's requests in flight that retries may take; the rest is kept for first attempts.
 func retryShare(concurrency int) int { return max(1, concurrency/4) }
 
-// schedule starts workers for what may be sent. The caller holds the mutex.
-func (l *lane) schedule() {
-	for l.active < l.ep.Concurrency {
-		it := l.take()
-		if it == nil {
-			return
-		}
-		l.active++
-		l.engine.workers.Go(func() { l.work(it) })
+// take returns the lane's next event to send, or nil. The caller holds the mutex.
+func (l *lane) take() *item {
+	it := l.pop()
+	if it != nil {
+		l.inflight++
 	}
+	return it
 }
 
-// take returns the next event to send, or nil. The caller holds the mutex.
-func (l *lane) take() *item {
-	if l.closed || l.state == disabled || l.engine.stopping.Load() || l.paused() {
-		return nil
-	}
+func (l *lane) pop() *item {
 	if !l.retries.empty() && l.activeRetries < retryShare(l.ep.Concurrency) {
 		it := l.retries.pop()
 		it.retry = true
 		l.activeRetries++
+		l.retrying++
 		return it
 	}
 	if l.ready.empty() {
@@ -38,44 +33,19 @@ func (l *lane) take() *item {
 	return l.ready.pop()
 }
 
-func (l *lane) paused() bool {
-	if l.pausedUntil.IsZero() {
-		return false
-	}
-	if time.Now().Before(l.pausedUntil) {
-		return true
-	}
-	l.pausedUntil = time.Time{}
-	return false
-}
-
-// work sends one event after another until there is none.
-func (l *lane) work(it *item) {
-	for it != nil {
-		res := l.engine.attempt(l, it)
-		it = l.finish(it, res)
-	}
-}
-
-// finish records what came of an attempt and returns the next event for this worker.
-func (l *lane) finish(it *item, res result) *item {
+// finish records what came of an attempt and returns what this worker sends next.
+func (l *lane) finish(it *item, res result) (*lane, *item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	wasRetry := it.retry
 	if it.retry {
 		it.retry = false
 		l.activeRetries--
+		l.retrying--
 	}
+	l.inflight--
 	l.markDirty()
-	if res.attempt != nil {
-		l.changes.attempts = append(l.changes.attempts, *res.attempt)
-		l.engine.unwritten.Add(1)
-		if res.mark != 0 && l.changes.settled == nil {
-			l.changes.settled = map[uint64]int{}
-		}
-		if res.mark != 0 {
-			l.changes.settled[res.mark]++
-		}
-	}
+	l.record(res)
 	switch res.verdict {
 	case delivered:
 		l.succeed(it)
@@ -90,17 +60,32 @@ func (l *lane) finish(it *item, res result) *item {
 	case poisoned:
 		l.park(it, res.reason)
 	case aborted:
-		// The process ends; the event is sent again after the next start, with the same id.
+		// The process ends, and the event is sent again after the next start with the same id; or nothing may be sent for now.
+		if wasRetry {
+			l.retries.push(it)
+		} else {
+			l.ready.push(it)
+		}
 	}
-	next := l.take()
-	if next == nil {
-		l.active--
-		l.arm()
-	}
-	// An event that held two keys lets two go.
-	l.schedule()
+	nextLane, next := l.next()
 	l.feed()
-	return next
+	return nextLane, next
+}
+
+// record keeps an attempt for the next checkpoint.
+func (l *lane) record(res result) {
+	if res.attempt == nil {
+		return
+	}
+	l.changes.attempts = append(l.changes.attempts, *res.attempt)
+	l.engine.unwritten.Add(1)
+	if res.mark == 0 {
+		return
+	}
+	if l.changes.settled == nil {
+		l.changes.settled = map[uint64]int{}
+	}
+	l.changes.settled[res.mark]++
 }
 
 // feed asks the catch-up reader for more, once there is room again.
@@ -119,16 +104,21 @@ func (l *lane) succeed(it *item) {
 }
 
 // answers notes a 2xx: an endpoint that answers again is asked for all that waits, instead of at the end of each event's schedule.
-func (l *lane) answers() {
-	if l.probeEvery > 0 {
-		l.probeEvery, l.probeAt = 0, time.Time{}
-		l.wakeWaiting()
+func (s *sender) answers() {
+	for _, l := range s.lanes {
+		if l.probeEvery > 0 {
+			l.probeEvery, l.probeAt = 0, time.Time{}
+			l.wakeWaiting()
+		}
 	}
 }
 
 // release takes an event that is delivered or parked out of its keys' way.
 func (l *lane) release(it *item) {
 	l.refund(it)
+	if it.exception {
+		l.excepted--
+	}
 	it.done, it.body = true, nil
 	next := it.next
 	for _, n := range l.order.remove(it) {
@@ -168,12 +158,15 @@ func (l *lane) fail(it *item, res result) {
 	if res.spare {
 		it.due = time.Now().Add(spareDelay)
 	}
-	if until := time.Now().Add(res.retryAfter); res.retryAfter > 0 && until.After(l.pausedUntil) {
-		l.pausedUntil = until
+	if until := time.Now().Add(res.retryAfter); res.retryAfter > 0 && until.After(l.restUntil) {
+		l.restUntil = until
 	}
 	l.except(it)
 	l.account(it)
-	l.change(l.exception(it, Waiting, res.reason))
+	// A body that is in the store alone must not be written over with nothing.
+	if it.body != nil || !it.stored {
+		l.change(l.exception(it, Waiting, res.reason))
+	}
 	l.waiting.push(it)
 	l.startProbing()
 	l.arm()
@@ -188,6 +181,7 @@ func (l *lane) except(it *item) {
 		return
 	}
 	it.exception, it.done = true, true
+	l.excepted++
 	for _, n := range it.next {
 		l.settle(n)
 	}
@@ -202,24 +196,9 @@ func (l *lane) park(it *item, reason string) {
 	l.engine.stats.Parked.Add(1)
 }
 
-// disable stops the endpoint for good; everything keeps its place.
-func (l *lane) disable(reason string) {
-	if l.state == disabled {
-		return
-	}
-	if l.state == live {
-		l.cursor = l.offered()
-	} else {
-		l.engine.stats.Lagging.Add(-1)
-	}
-	l.state = disabled
-	l.changes.disabled = &EndpointState{Endpoint: l.ep.Name, Disabled: true, Reason: reason, At: time.Now()}
-	l.engine.opts.Log.Warn("endpoint disabled", "endpoint", l.ep.Name, "reason", reason)
-}
-
 // arm sets the timer for the next thing that waits. The caller holds the mutex.
 func (l *lane) arm() {
-	if l.closed || l.state == disabled {
+	if l.closed || l.state == halted {
 		return
 	}
 	due, ok := l.nextDue()
@@ -234,6 +213,12 @@ func (l *lane) arm() {
 	l.timer.Reset(wait)
 }
 
+func (l *lane) disarm() {
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+}
+
 func (l *lane) nextDue() (time.Time, bool) {
 	var due time.Time
 	if len(l.waiting) > 0 {
@@ -242,9 +227,9 @@ func (l *lane) nextDue() (time.Time, bool) {
 			due = l.probeAt
 		}
 	}
-	// Nothing is sent before a pause ends, and what is ready by then waits for nothing else.
-	if !l.pausedUntil.IsZero() && (due.Before(l.pausedUntil) || !l.ready.empty() || !l.retries.empty()) {
-		due = l.pausedUntil
+	// Nothing is sent before a rest ends, and what is ready by then waits for nothing else.
+	if !l.restUntil.IsZero() && (due.Before(l.restUntil) || !l.ready.empty() || !l.retries.empty()) {
+		due = l.restUntil
 	}
 	return due, !due.IsZero()
 }
@@ -253,7 +238,7 @@ func (l *lane) nextDue() (time.Time, bool) {
 func (l *lane) fire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed || l.state == halted {
 		return
 	}
 	now := time.Now()
@@ -296,16 +281,6 @@ func (l *lane) wakeWaiting() {
 	}
 	l.waiting.init()
 	l.arm()
-}
-
-// close stops the lane; workers in flight end by themselves.
-func (l *lane) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	if l.timer != nil {
-		l.timer.Stop()
-	}
 }
 
 // waitHeap orders waiting events by when they are due.
@@ -360,9 +335,13 @@ func (h waitHeap) down(i int) {
 	}
 }
 
-// load makes the body of an event that waited behind another, from the log and with the types of today.
+// load makes the body of an event that waited without one: behind another, or while nothing was sent. It is in the store, or else made
+// from the log again.
 func (e *Engine) load(ctx context.Context, l *lane, it *item) (result, bool) {
-	err := e.render(ctx, it)
+	err := e.stored(ctx, l, it)
+	if err == nil && it.body == nil {
+		err = e.render(ctx, it)
+	}
 	switch {
 	case err == nil:
 		return result{}, true
@@ -370,7 +349,7 @@ func (e *Engine) load(ctx context.Context, l *lane, it *item) (result, bool) {
 		return result{verdict: dropped, attempt: l.attemptRecord(it, time.Now(), outcome{code: "type_changed"}, 0)}, false
 	case isExpired(err):
 		l.mu.Lock()
-		l.changes.expired = append(l.changes.expired, ExpiredRange{Source: e.opts.Source, Endpoint: l.ep.Name, SeqRange: SeqRange{it.ref.Seq, it.ref.Seq}})
+		l.changes.expired = append(l.changes.expired, ExpiredRange{Source: e.opts.Source, Endpoint: l.sender.name, SeqRange: SeqRange{it.ref.Seq, it.ref.Seq}})
 		l.mu.Unlock()
 		return result{verdict: dropped, attempt: l.attemptRecord(it, time.Now(), outcome{code: "expired"}, 0)}, false
 	case errors.Is(err, errPoison):
@@ -378,7 +357,22 @@ func (e *Engine) load(ctx context.Context, l *lane, it *item) (result, bool) {
 	case e.sendCtx.Err() != nil:
 		return result{verdict: aborted}, false
 	default:
-		e.opts.Log.Warn("event not read back from the log", "source", e.opts.Source, "endpoint", l.ep.Name, "seq", it.ref.Seq, "err", err)
+		e.opts.Log.Warn("event not read back", "source", e.opts.Source, "endpoint", l.sender.name, "seq", it.ref.Seq, "err", err)
 		return result{verdict: failed, spare: true, reason: "log"}, false
 	}
+}
+
+// stored takes the body from the store, if it is there.
+func (e *Engine) stored(ctx context.Context, l *lane, it *item) error {
+	if !it.stored {
+		return nil
+	}
+	x, ok, err := e.deps.Loader.Exception(ctx, ExceptionKey{Source: e.opts.Source, Endpoint: l.sender.name, Seq: it.ref.Seq, Type: it.ref.Type})
+	if err != nil {
+		return fmt.Errorf("load the body of seq %d: %w", it.ref.Seq, err)
+	}
+	if ok && len(x.Payload) > 0 {
+		it.body = x.Payload
+	}
+	return nil
 }

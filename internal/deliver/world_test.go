@@ -28,9 +28,11 @@ type world struct {
 	log   *memLog
 	store *memStore
 	types *event.Set
-	subs  []Subscription
+	subs  []Range
 	cfgs  []EndpointConfig
 	opts  Options
+	// queueBytes is the bound of a process.
+	queueBytes int64
 	// bounds of the lanes, if set.
 	bounds *bounds
 	items  *change.Table
@@ -64,9 +66,9 @@ type receiver struct {
 func newWorld(tb testing.TB, endpoints ...EndpointConfig) *world {
 	w := &world{
 		tb: tb, log: newMemLog(), store: newMemStore(), types: compileTypes(tb, testTypes), receivers: map[string]*receiver{}, ids: map[string]EventRef{},
-		items: table("items"), orders: table("orders"),
+		items: table("items"), orders: table("orders"), queueBytes: 1 << 20,
 		opts: Options{
-			Source: testSource, Generation: 1, LeaseTTL: 30 * time.Second, ProgressInterval: 100 * time.Millisecond, QueueBytes: 1 << 20,
+			Source: testSource, Generation: 1, LeaseTTL: 30 * time.Second, ProgressInterval: 100 * time.Millisecond,
 			Schedule: []time.Duration{5 * time.Second, time.Minute, 10 * time.Minute}, Drain: time.Second, Log: slog.New(slog.DiscardHandler),
 		},
 	}
@@ -92,9 +94,17 @@ func (w *world) endpoint(c EndpointConfig) *receiver {
 	w.cfgs = append(w.cfgs, c)
 	r := &receiver{name: c.Name, count: map[EventRef]int{}}
 	w.receivers[c.Name] = r
-	w.subs = append(w.subs, Subscription{Name: "all", Endpoint: c.Name, Types: []string{"item.any", "item.big", "item.frail", "order.any"}})
+	w.subs = append(w.subs, Range{Source: testSource, Subscription: "all", Version: 1, Endpoint: c.Name, Types: []string{"item.any", "item.big", "item.frail", "order.any"}})
 	return r
 }
+
+// oneSet reads every block with the same types.
+type oneSet struct{ set *event.Set }
+
+func (o oneSet) Types(uint64) (*event.Set, error) { return o.set, nil }
+
+// lane returns an endpoint's own lane.
+func (p *process) lane(endpoint string) *lane { return p.engine.senders.get(endpoint).main }
 
 func ordered(name string) EndpointConfig { return EndpointConfig{Name: name, Ordered: true} }
 
@@ -155,8 +165,8 @@ func (w *world) wants(endpoint string) []sent {
 }
 
 func (w *world) wantedBy(endpoint string, s sent) bool {
-	return slices.ContainsFunc(w.subs, func(sub Subscription) bool {
-		return sub.Endpoint == endpoint && s.ref.Seq > sub.From && slices.Contains(sub.Types, s.ref.Type)
+	return slices.ContainsFunc(w.subs, func(sub Range) bool {
+		return sub.Endpoint == endpoint && sub.Covers(s.ref.Seq) && slices.Contains(sub.Types, s.ref.Type)
 	})
 }
 
@@ -180,7 +190,11 @@ func (w *world) start() *process {
 		w.tb.Fatal(err)
 	}
 	opts := w.opts
-	opts.Types, opts.Subscriptions, opts.Claims = w.types, w.subs, w.store.claim(opts.LeaseTTL)
+	w.store.declare(w.subs)
+	opts.Types, opts.Ranges, opts.Claims = oneSet{w.types}, w.store.allRanges(), w.store.claim(opts.LeaseTTL)
+	if opts.Budget == nil {
+		opts.Budget = NewBudget(w.queueBytes)
+	}
 	for _, c := range w.cfgs {
 		ep, err := NewEndpoint(c, egress)
 		if err != nil {

@@ -44,7 +44,8 @@ func checkBatch(b *deliver.Batch) error {
 			return checkSlot(w.Slot, endpoint)
 		}
 		for i := range w.Progress {
-			if err := check(w.Progress[i].Source, w.Progress[i].Endpoint); err != nil {
+			// A lane's name begins with that of its endpoint.
+			if err := check(w.Progress[i].Source, deliver.LaneEndpoint(w.Progress[i].Endpoint)); err != nil {
 				return err
 			}
 		}
@@ -70,6 +71,16 @@ func checkBatch(b *deliver.Batch) error {
 		}
 		for i := range w.States {
 			if err := checkSlot(w.Slot, w.States[i].Endpoint); err != nil {
+				return err
+			}
+		}
+		for i := range w.Ranges {
+			if err := check(w.Ranges[i].Source, w.Ranges[i].Endpoint); err != nil {
+				return err
+			}
+		}
+		for _, endpoint := range w.Forget {
+			if err := checkSlot(w.Slot, endpoint); err != nil {
 				return err
 			}
 		}
@@ -130,6 +141,17 @@ func (c *committer) batch(b *deliver.Batch) (stale []int, err error) {
 
 // slot writes what most slots have nothing of most of the time.
 func (c *committer) slot(w *deliver.SlotWrite) error {
+	// First: an endpoint may have come back under the name since.
+	for _, endpoint := range w.Forget {
+		if err := c.forget(endpoint); err != nil {
+			return fmt.Errorf("forget endpoint %s: %w", endpoint, err)
+		}
+	}
+	for i := range w.Ranges {
+		if err := putRange(c.ctx, c.tx.StmtContext(c.ctx, c.st.putRange), &w.Ranges[i]); err != nil {
+			return err
+		}
+	}
 	if err := c.progress(w.Progress); err != nil {
 		return err
 	}
@@ -148,6 +170,22 @@ func (c *committer) slot(w *deliver.SlotWrite) error {
 		}
 	}
 	return nil
+}
+
+// forget removes what the source knows of an endpoint, and of the endpoint's backfills. Its attempts stay until they are old.
+func (c *committer) forget(endpoint string) error {
+	// Names of lanes continue with '#', and '$' is the next character.
+	lanes := []any{c.source, endpoint, endpoint + "#", endpoint + "$"}
+	if _, err := c.tx.ExecContext(c.ctx, `DELETE FROM endpoint_progress WHERE source = ? AND (endpoint = ? OR endpoint >= ? AND endpoint < ?)`, lanes...); err != nil {
+		return err
+	}
+	for _, table := range []string{"exceptions", "subscription_ranges"} {
+		if _, err := c.tx.ExecContext(c.ctx, `DELETE FROM `+table+` WHERE source = ? AND endpoint = ?`, c.source, endpoint); err != nil {
+			return err
+		}
+	}
+	_, err := c.tx.ExecContext(c.ctx, `DELETE FROM endpoint_states WHERE endpoint = ?`, endpoint)
+	return err
 }
 
 func (c *committer) progress(progress []deliver.EndpointProgress) error {

@@ -326,35 +326,6 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-func TestSubscriptions(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	s := open(t, t.TempDir())
-	ensure := func(name, hash string, from, wantFrom uint64, wantCreated bool) {
-		t.Helper()
-		got, created, err := s.EnsureSubscription(ctx, testSource, testEndpoint, name, hash, from)
-		if got != wantFrom || created != wantCreated || err != nil {
-			t.Errorf("%s %s from %d: got %d %v %v", name, hash, from, got, created, err)
-		}
-	}
-	ensure("all", "h1", 5, 5, true)
-	ensure("all", "h1", 9, 5, false)
-	ensure("some", "h1", 6, 6, true)
-	ensure("all", "h2", 9, 9, true)
-	ensure("all", "h2", 12, 9, false)
-	gone, err := s.ForgetSubscriptions(ctx, testSource, func(sub Subscription) bool { return sub.Name == "all" })
-	want := []Subscription{{Source: testSource, Endpoint: testEndpoint, Name: "some", DefinitionHash: "h1", From: 6}}
-	if d := cmp.Diff(want, gone); d != "" || err != nil {
-		t.Error(err, d)
-	}
-	left, err := s.Subscriptions(ctx, testSource)
-	want = []Subscription{{Source: testSource, Endpoint: testEndpoint, Name: "all", DefinitionHash: "h2", From: 9}}
-	if d := cmp.Diff(want, left); d != "" || err != nil {
-		t.Error(err, d)
-	}
-	ensure("some", "h1", 20, 20, true)
-}
-
 func TestEndpointState(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir())

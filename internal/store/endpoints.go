@@ -11,11 +11,11 @@ import (
 // EndpointStates returns every endpoint state that was ever set, in order of the endpoints' names. Times are in milliseconds, UTC.
 func (s *Store) EndpointStates(ctx context.Context) ([]deliver.EndpointState, error) {
 	var out []deliver.EndpointState
-	err := s.query(ctx, "load the endpoints' states", `SELECT endpoint, disabled, reason, at_ms FROM endpoint_states ORDER BY endpoint`, nil,
+	err := s.query(ctx, "load the endpoints' states", `SELECT endpoint, disabled, paused, reason, at_ms FROM endpoint_states ORDER BY endpoint`, nil,
 		func(rows *sql.Rows) error {
 			var e deliver.EndpointState
 			var at int64
-			if err := rows.Scan(&e.Endpoint, &e.Disabled, &e.Reason, &at); err != nil {
+			if err := rows.Scan(&e.Endpoint, &e.Disabled, &e.Paused, &e.Reason, &at); err != nil {
 				return err
 			}
 			e.At = time.UnixMilli(at).UTC()
@@ -36,6 +36,6 @@ func (s *Store) SetEndpointState(ctx context.Context, e deliver.EndpointState) e
 }
 
 func putState(ctx context.Context, stmt *sql.Stmt, e *deliver.EndpointState) error {
-	_, err := stmt.ExecContext(ctx, e.Endpoint, e.Disabled, e.Reason, e.At.UnixMilli())
+	_, err := stmt.ExecContext(ctx, e.Endpoint, e.Disabled, e.Paused, e.Reason, e.At.UnixMilli())
 	return err
 }

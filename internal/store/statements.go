@@ -23,6 +23,7 @@ type statements struct {
 	putProgress, clearProgress    *sql.Stmt
 	putException, deleteException *sql.Stmt
 	putExpired, putState          *sql.Stmt
+	putRange                      *sql.Stmt
 	attempt, attemptBlock         *sql.Stmt
 }
 
@@ -55,8 +56,10 @@ func (st *statements) prepare(ctx context.Context, db *sql.DB) error {
 		{&st.putExpired, `INSERT INTO expired (source, endpoint, first_seq, last_seq, at_ms) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT (source, endpoint, first_seq) DO UPDATE SET last_seq = excluded.last_seq, at_ms = excluded.at_ms
 			WHERE excluded.last_seq > last_seq`},
-		{&st.putState, `INSERT INTO endpoint_states (endpoint, disabled, reason, at_ms) VALUES (?, ?, ?, ?)
-			ON CONFLICT (endpoint) DO UPDATE SET disabled = excluded.disabled, reason = excluded.reason, at_ms = excluded.at_ms`},
+		{&st.putState, `INSERT INTO endpoint_states (endpoint, disabled, paused, reason, at_ms) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (endpoint) DO UPDATE SET disabled = excluded.disabled, paused = excluded.paused,
+			reason = excluded.reason, at_ms = excluded.at_ms`},
+		{&st.putRange, putRangeQuery},
 		{&st.attempt, insertAttempts + row},
 		{&st.attemptBlock, insertAttempts + strings.Repeat(row+", ", attemptRows-1) + row},
 	} {

@@ -18,7 +18,7 @@ import (
 const readers = 4
 
 // controlTables are small, and nothing works without them; the others may be large and are read page by page anyway.
-const controlTables = "sources slots slot_progress endpoint_progress subscriptions endpoint_states"
+const controlTables = "sources slots slot_progress endpoint_progress subscription_ranges endpoint_states"
 
 // Store is an open store. See the package comment for what it guarantees.
 type Store struct {

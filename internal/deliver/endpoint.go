@@ -1,0 +1,52 @@
+package deliver
+
+import (
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/rowhook/rowhook/webhook"
+)
+
+// EndpointConfig declares a customer's URL.
+type EndpointConfig struct {
+	Name string
+	URL  string
+	// Tenant, if set, keeps out the events of all others.
+	Tenant  string
+	Secrets []webhook.Secret
+	// Concurrency is how many requests may be in flight, at least 1.
+	Concurrency int
+	// Timeout of a whole attempt.
+	Timeout time.Duration
+	// QueueBytes bounds the bodies that wait in memory.
+	QueueBytes int64
+	// Ordered keeps the order of each key.
+	Ordered bool
+	// UserAgent of the requests.
+	UserAgent string
+}
+
+// Endpoint is a customer's URL, ready to be sent to.
+type Endpoint struct {
+	EndpointConfig
+	url       *url.URL
+	signer    *webhook.Signer
+	userAgent string
+}
+
+// NewEndpoint checks the declaration; egress decides which URLs are allowed.
+func NewEndpoint(c EndpointConfig, egress *Egress) (*Endpoint, error) {
+	if err := egress.CheckURL(c.URL); err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", c.Name, err)
+	}
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", c.Name, err)
+	}
+	signer, err := webhook.NewSigner(c.Secrets...)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", c.Name, err)
+	}
+	return &Endpoint{EndpointConfig: c, url: u, signer: signer, userAgent: c.UserAgent}, nil
+}
