@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/rowhook/rowhook/internal/deliver"
@@ -19,23 +20,57 @@ func (s *Store) AttemptsOfEndpoint(ctx context.Context, endpoint string, limit i
 	return s.attempts(ctx, "load the attempts of endpoint "+endpoint, `WHERE endpoint = ? ORDER BY id DESC LIMIT ?`, endpoint, limit)
 }
 
+// EndpointAttempts returns a page of an endpoint's attempts, newest first: at most limit of those that were recorded before the
+// cursor; 0 begins at the newest. next is the cursor of the page that follows, 0 if this one is the last.
+func (s *Store) EndpointAttempts(ctx context.Context, endpoint string, before int64, limit int) (page []deliver.Attempt, next int64, err error) {
+	if before <= 0 {
+		before = math.MaxInt64
+	}
+	return s.attemptsPage(ctx, "load the attempts of endpoint "+endpoint, limit, `WHERE endpoint = ? AND id < ? ORDER BY id DESC LIMIT ?`, endpoint, before)
+}
+
+// EventAttempts returns a page of an event's attempts to all endpoints, oldest first: at most limit of those that were recorded
+// after the cursor; 0 begins at the oldest. next is the cursor of the page that follows, 0 if this one is the last.
+func (s *Store) EventAttempts(ctx context.Context, eventID string, after int64, limit int) (page []deliver.Attempt, next int64, err error) {
+	return s.attemptsPage(ctx, "load the attempts of event "+eventID, limit, `WHERE event_id = ? AND id > ? ORDER BY id LIMIT ?`, eventID, after)
+}
+
+// attemptsPage asks for one more than a page, to know whether another follows.
+func (s *Store) attemptsPage(ctx context.Context, doing string, limit int, where string, args ...any) ([]deliver.Attempt, int64, error) {
+	page, ids, err := s.attemptsWithIDs(ctx, doing, where, append(args, limit+1)...)
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(page) <= limit {
+		return page, 0, nil
+	}
+	return page[:limit], ids[limit-1], nil
+}
+
 func (s *Store) attempts(ctx context.Context, doing, where string, args ...any) ([]deliver.Attempt, error) {
+	out, _, err := s.attemptsWithIDs(ctx, doing, where, args...)
+	return out, err
+}
+
+func (s *Store) attemptsWithIDs(ctx context.Context, doing, where string, args ...any) ([]deliver.Attempt, []int64, error) {
 	var out []deliver.Attempt
-	err := s.query(ctx, doing, `SELECT `+attemptColumns+` FROM attempts `+where, args, func(rows *sql.Rows) error {
+	var ids []int64
+	err := s.query(ctx, doing, `SELECT id, `+attemptColumns+` FROM attempts `+where, args, func(rows *sql.Rows) error {
 		var a deliver.Attempt
+		var id int64
 		var sum sql.RawBytes
-		if err := rows.Scan(&a.EventID, &a.Endpoint, &a.Source, &a.Seq, &a.Type, &a.Attempt, &a.Epoch, &a.StartedUS, &a.DurationUS,
+		if err := rows.Scan(&id, &a.EventID, &a.Endpoint, &a.Source, &a.Seq, &a.Type, &a.Attempt, &a.Epoch, &a.StartedUS, &a.DurationUS,
 			&a.Status, &a.Outcome, &a.Cause, &a.Error, &sum); err != nil {
 			return err
 		}
 		copy(a.BodySHA256[:], sum)
-		out = append(out, a)
+		out, ids = append(out, a), append(ids, id)
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return out, nil
+	return out, ids, nil
 }
 
 // CountAttempts counts all recorded attempts by outcome. It reads the whole table.

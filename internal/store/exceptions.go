@@ -95,6 +95,42 @@ func (s *Store) ExceptionsOfEvent(ctx context.Context, eventID string) ([]delive
 	return out, nil
 }
 
+// EndpointExceptions returns at most limit of an endpoint's exceptions, without payloads, in order of source, seq and type: those
+// behind the cursor, of which the Endpoint is not looked at. state, if not 0, keeps out others.
+func (s *Store) EndpointExceptions(ctx context.Context, endpoint string, state deliver.ExceptionState, after deliver.ExceptionKey, limit int) ([]deliver.Exception, error) {
+	doing := "load the exceptions of endpoint " + endpoint
+	sources, err := s.strings(ctx, doing, `SELECT name FROM sources WHERE name >= ? ORDER BY name`, after.Source)
+	if err != nil {
+		return nil, err
+	}
+	var out []deliver.Exception
+	// One source after the other, so that each is a walk along an index.
+	for _, source := range sources {
+		if source != after.Source {
+			after = deliver.ExceptionKey{}
+		}
+		if err := s.exceptionsOf(ctx, doing, source, endpoint, state, after, limit-len(out), &out); err != nil || len(out) == limit {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+func (s *Store) exceptionsOf(ctx context.Context, doing, source, endpoint string, state deliver.ExceptionState, after deliver.ExceptionKey, limit int, out *[]deliver.Exception) error {
+	where, args := `WHERE source = ? AND endpoint = ? AND (seq, type) > (?, ?)`, []any{source, endpoint, after.Seq, after.Type}
+	if state != 0 {
+		where, args = where+` AND state = ?`, append(args, uint8(state))
+	}
+	return s.query(ctx, doing, `SELECT source, endpoint, record, x'' FROM exceptions `+where+` ORDER BY seq, type LIMIT ?`, append(args, limit),
+		func(rows *sql.Rows) error {
+			e, err := scanException(rows)
+			if err == nil {
+				*out = append(*out, e)
+			}
+			return err
+		})
+}
+
 // ExceptionCount is the number of an endpoint's exceptions in one state.
 type ExceptionCount struct {
 	Endpoint string
@@ -119,4 +155,12 @@ func (s *Store) CountExceptions(ctx context.Context, source string) ([]Exception
 		return nil, err
 	}
 	return out, nil
+}
+
+// CountParked counts an endpoint's parked exceptions of one source, along an index.
+func (s *Store) CountParked(ctx context.Context, source, endpoint string) (int64, error) {
+	var n int64
+	err := s.reader.QueryRowContext(ctx, `SELECT COUNT(*) FROM exceptions WHERE source = ? AND state = ? AND endpoint = ?`,
+		source, uint8(deliver.Parked), endpoint).Scan(&n)
+	return n, s.failed("count the parked events of endpoint "+endpoint, err)
 }

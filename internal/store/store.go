@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	_ "modernc.org/sqlite" // the driver
 )
@@ -18,7 +19,7 @@ import (
 const readers = 4
 
 // controlTables are small, and nothing works without them; the others may be large and are read page by page anyway.
-const controlTables = "sources slots slot_progress endpoint_progress subscription_ranges endpoint_states"
+const controlTables = "sources slots slot_progress endpoint_progress subscription_ranges endpoint_states endpoints api_subscriptions api_keys type_versions"
 
 // Store is an open store. See the package comment for what it guarantees.
 type Store struct {
@@ -27,6 +28,8 @@ type Store struct {
 	writer *sql.DB // one connection, so that writes take turns here and not by polling SQLite's lock
 	reader *sql.DB
 	stmt   statements
+	sealer atomic.Pointer[Sealer]
+	known  knownKeys
 	log    *slog.Logger
 }
 
