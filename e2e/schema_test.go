@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -74,9 +75,12 @@ func checkContent(header http.Header, d receiver.Delivery) error {
 		Time   string                     `json:"time"`
 		Data   map[string]json.RawMessage `json:"data"`
 		Source struct {
-			Name    string      `json:"name"`
-			GTID    string      `json:"gtid"`
-			Ordinal json.Number `json:"ordinal"`
+			Name        string      `json:"name"`
+			GTID        string      `json:"gtid"`
+			File        string      `json:"file"`
+			Pos         json.Number `json:"pos"`
+			Transaction string      `json:"transaction"`
+			Ordinal     json.Number `json:"ordinal"`
 		} `json:"source"`
 	}
 	if err := json.Unmarshal(d.Body, &body); err != nil {
@@ -87,8 +91,10 @@ func checkContent(header http.Header, d receiver.Delivery) error {
 		return fmt.Errorf("content type is %q", header.Get("Content-Type"))
 	case d.Attempt < 1:
 		return fmt.Errorf("no attempt in the headers")
-	case body.Source.GTID == "" || body.Time == "":
-		return fmt.Errorf("no source GTID or time in %s", d.Body)
+	case body.Source.Transaction != cmp.Or(body.Source.GTID, body.Source.File+":"+body.Source.Pos.String()):
+		return fmt.Errorf("the transaction is neither the GTID nor the place of one in %s", d.Body)
+	case body.Time == "":
+		return fmt.Errorf("no time in %s", d.Body)
 	}
 	text, chk, err := written(d.Type, body.Data)
 	if err != nil {
