@@ -460,6 +460,8 @@ type Problem struct {
 	Hint string `json:"hint,omitempty"`
 	// Fields name what is wrong with the request.
 	Fields []FieldProblem `json:"errors,omitempty"`
+	// RequestID is set by the Client: the log of the process has it.
+	RequestID string `json:"-"`
 }
 
 // FieldProblem is what is wrong with one field.
