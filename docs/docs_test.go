@@ -207,14 +207,14 @@ func TestYAML(t *testing.T) {
 // Go on a page is formatted and compiles; without a package of its own it is taken from the examples, which run.
 func TestGo(t *testing.T) {
 	t.Parallel()
-	examples := read(t, "webhook/example_test.go")
+	examples := read(t, "webhook/example_test.go") + read(t, "webhook/inbox_example_test.go")
 	for _, b := range allBlocks(t) {
 		if b.language != "go" {
 			continue
 		}
 		if !strings.HasPrefix(b.text, "package main") {
 			if !strings.Contains(dedent(examples), dedent(b.text)) {
-				t.Errorf("%s:%d: is not in webhook/example_test.go", b.page, b.line)
+				t.Errorf("%s:%d: is not in the examples of webhook", b.page, b.line)
 			}
 			continue
 		}

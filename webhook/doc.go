@@ -1,7 +1,7 @@
 // Package webhook signs and verifies webhooks by the Standard Webhooks
-// specification (https://www.standardwebhooks.com). It is what Rowhook signs
-// with, and what a receiver written in Go can verify with. It needs nothing
-// but the standard library.
+// specification (https://www.standardwebhooks.com), and drops those that were
+// handled already. It is what Rowhook signs with, and what a receiver written in
+// Go can receive with. It needs nothing but the standard library.
 //
 // It owns the three headers, the content that is signed
 // ("id.timestamp.body"), the text form of secrets and the two signature
@@ -15,15 +15,17 @@
 // wrong signatures; and that a [Secret] does not show its key when it is
 // printed or logged, only when it is asked to by [Secret.Reveal].
 //
-// It does not send, retry or remember anything, and it does not tell a first
-// delivery from a second. Delivery is at least once: an event whose answer was
-// lost is sent again, with the same id, signed anew with the time of the new
-// attempt. So a receiver must drop ids that it has handled, best by inserting
-// [Message.ID] under a unique key in the database transaction that does the
-// work, and answer 2xx for an id that is already there. The tolerance is no
-// substitute for that, and is no guide to how long ids must be kept: the last
-// retry may come 75 hours and 35 minutes after the first attempt, later with
-// jitter and pauses, and a replay may come as long as the sender keeps its log
-// (in Rowhook 96 hours by default). Keep ids longer than the sender's log; a
-// week is a good start.
+// It does not send or retry. Delivery is at least once: an event whose answer
+// was lost is sent again, with the same id, signed anew with the time of the new
+// attempt, and verifies as well as the first. So a receiver must drop what it
+// has handled, in the database transaction that does the work, and answer 2xx
+// for it. [Inbox] does that for MySQL, MariaDB, PostgreSQL and SQLite, through
+// database/sql: by id where an effect must happen once, by seq where a copy must
+// be the newest. [ParseEvent] reads what was verified.
+//
+// The tolerance of timestamps is no substitute for that, and is no guide to how
+// long ids must be kept: the last retry may come 75 hours and 35 minutes after
+// the first attempt, and a replay, which is retried as well, may begin as long as
+// the sender keeps its log (in Rowhook 96 hours by default). Keep ids longer than
+// both together, as [DefaultHorizon] does.
 package webhook

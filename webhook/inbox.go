@@ -103,7 +103,7 @@ func NewInbox(o InboxOptions) (*Inbox, error) {
 // Schema returns the statements that make the two tables, for your migrations:
 // each ends with a semicolon and a line end, and does nothing if what it makes
 // is there. The table of ids takes about 150 bytes for each event within the
-// horizon, its index included. The table of seqs takes about 100 bytes and the
+// horizon, its index included. The table of seqs takes about 120 bytes and the
 // length of source and key for each key that Newer was ever asked about; it
 // stays empty if Newer is not used.
 func (in *Inbox) Schema() string {

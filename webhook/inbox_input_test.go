@@ -188,7 +188,7 @@ func TestDefaultHorizon(t *testing.T) {
 func (db database) tryAccept(t *testing.T, in *webhook.Inbox, id string) (bool, error) {
 	t.Helper()
 	tx := db.begin(t, sql.LevelDefault)
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	return in.Accept(t.Context(), tx, id)
 }
 
@@ -196,6 +196,6 @@ func (db database) tryAccept(t *testing.T, in *webhook.Inbox, id string) (bool, 
 func (db database) tryNewer(t *testing.T, in *webhook.Inbox, source string) (bool, error) {
 	t.Helper()
 	tx := db.begin(t, sql.LevelDefault)
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	return in.Newer(t.Context(), tx, source, "k", 1)
 }
