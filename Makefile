@@ -25,7 +25,7 @@ export ROWHOOK_NODE_MODULES := $(NODE_PACKAGES)/node_modules
 # Tests run two packages at a time: more servers at once than cores make each other slow, not the whole fast.
 TEST_PACKAGES ?= ./...
 TEST_FLAGS    ?= -p 2
-BENCH         ?= capture latency
+BENCH         ?= capture latency deliver
 BENCH_FLAGS   ?= --short
 
 .PHONY: help
@@ -42,7 +42,7 @@ demo: build ## Play the rental shop against a private MariaDB; Ctrl-C ends it an
 	@exec bin/rowhook-demo
 
 .PHONY: test
-test: need-cc need-node-packages ## Vet and run all tests, with real servers, under the race detector
+test: need-cc need-node-packages need-postgresql ## Vet and run all tests, with real servers, under the race detector
 	go vet $(TEST_PACKAGES)
 	go test -race -timeout 20m -skip '^TestSoak' $(TEST_FLAGS) $(TEST_PACKAGES)
 
@@ -51,7 +51,7 @@ soak: need-node-packages ## Run the long tests: 200 kills, a 20 GB log; about tw
 	ROWHOOK_SOAK=1 go test -count 1 -timeout 2h -p 1 -v -run '^TestSoak' ./...
 
 .PHONY: bench
-bench: build ## Measure, briefly; BENCH="capture latency" and BENCH_FLAGS="--short" choose
+bench: build ## Measure, briefly; BENCH="capture deliver" and BENCH_FLAGS="--short" choose
 	@for scenario in $(BENCH); do bin/rowhook bench $$scenario $(BENCH_FLAGS); done
 
 .PHONY: lint
@@ -110,6 +110,11 @@ endef
 .PHONY: need-cc
 need-cc:
 	@command -v "$${CC:-gcc}" >/dev/null || { $(call apt-install,gcc libc6-dev); }
+
+# Tests of webhook.Inbox start a private PostgreSQL. Debian also runs a server of its own with it, which they leave alone.
+.PHONY: need-postgresql
+need-postgresql:
+	@command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || { $(call apt-install,postgresql); }
 
 .PHONY: need-node-packages
 need-node-packages: $(NODE_PACKAGES)/.installed
