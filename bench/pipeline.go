@@ -26,7 +26,7 @@ func (l *pipeline) start(ctx context.Context, dir string, o LatencyOptions) (err
 	if l.receiver, err = startReceiver(ctx, o.Binary, o.ReceiverArgs); err != nil {
 		return err
 	}
-	for name, text := range map[string]string{"rowhook.yaml": l.yaml(), "types.yaml": l.types()} {
+	for name, text := range map[string]string{"rowhook.yaml": l.yaml(), "types.yaml": sheetTypes(l.tableName())} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("write the configuration: %w", err)
 		}
@@ -60,16 +60,6 @@ egress: {allow_http: true, allow: [127.0.0.0/8]}
 http: {listen: "127.0.0.1:0"}
 logging: {level: warn}
 `, benchSource, sourceDSN(l.cfg), l.tableName(), l.receiver.addr, webhook.NewSecret().Reveal())
-}
-
-func (l *pipeline) types() string {
-	return fmt.Sprintf(`types:
-  sheet.row.written:
-    table: %s
-    on: [insert]
-    subject: sheets/{sheet_id}
-    data: [id, sheet_id, title, owner, color, price, updated_at, attrs, state, qty, note, archived]
-`, l.tableName())
 }
 
 // patience is how long a delivery may take before the run fails.

@@ -18,7 +18,7 @@ func newBench() *cobra.Command {
 			"Without --dsn a private server is installed if need be, started for the run and removed after it.",
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newBenchCapture(), newBenchLatency(), newBenchReceiver())
+	c.AddCommand(newBenchCapture(), newBenchLatency(), newBenchDeliver(), newBenchReceiver())
 	return c
 }
 
@@ -111,6 +111,31 @@ func newBenchLatency() *cobra.Command {
 			o.For = bench.LatencyShortFor
 		}
 		return runBench(c, f.asJSON, o.Validate, func(ctx context.Context) (bench.Result, error) { return bench.Latency(ctx, o) })
+	}
+	return c
+}
+
+func newBenchDeliver() *cobra.Command {
+	var f benchFlags
+	var o bench.DeliverOptions
+	c := &cobra.Command{
+		Use: "deliver", Short: "Send what is in the log, beside a bare loop of net/http",
+		Long: "Let rowhook serve send what is in its log, every attempt recorded, beside net/http in a bare loop that posts the same bytes: 64\n" +
+			"connections each, to a receiver in a process of its own.",
+	}
+	f.add(c)
+	c.Flags().IntVar(&o.Rows, "rows", bench.DeliverRows, fmt.Sprintf("events in each round (with --short %d)", bench.DeliverShortRows))
+	c.Flags().StringVar(&o.Dir, "dir", "", "keep logs below this folder (default the system's temporary folder)")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		binary, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find this program: %w", err)
+		}
+		o.Binary, o.ReceiverArgs = binary, []string{"bench", receiverCommand}
+		if o.Progress = c.ErrOrStderr(); f.short && !c.Flags().Changed("rows") {
+			o.Rows = bench.DeliverShortRows
+		}
+		return runBench(c, f.asJSON, o.Validate, func(ctx context.Context) (bench.Result, error) { return bench.Deliver(ctx, o) })
 	}
 	return c
 }

@@ -44,7 +44,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", classify(dir, err))
 	}
-	s := &Store{path: filepath.Join(dir, "rowhook.db"), lock: lock, log: log}
+	s := &Store{path: filepath.Join(dir, FileName), lock: lock, log: log}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the store: %w", classify(s.path, err)), s.Close())
 	}
