@@ -96,7 +96,7 @@ func TestUnitExitCodes(t *testing.T) {
 // Whoever stops the process waits longer than its requests in flight may take.
 func TestStopTimeouts(t *testing.T) {
 	t.Parallel()
-	drain := inCode(t, "internal/app/app.go", `(?m)^const drain = (\d+) \* time\.Second`)[0]
+	drain := inCode(t, "internal/app/app.go", `\bdrain += (\d+) \* time\.Second`)[0]
 	draining, err := time.ParseDuration(drain + "s")
 	if err != nil {
 		t.Fatal(err)
@@ -141,6 +141,16 @@ func TestPackagedCommand(t *testing.T) {
 	}
 	if text := read(t, imageFile); !strings.Contains(text, " /out/rowhook "+program+"\n") {
 		t.Errorf("%s puts nothing at %s", imageFile, program)
+	}
+}
+
+// A reload sends a signal that the process knows; any other would end it.
+func TestReloadSignal(t *testing.T) {
+	t.Parallel()
+	all, _ := unit(t)
+	name, process, _ := strings.Cut(strings.TrimPrefix(value(t, unitFile, all, "ExecReload"), "/bin/kill -"), " ")
+	if process != "$MAINPID" || !strings.Contains(read(t, "cmd/rowhook/serve.go"), "syscall.SIG"+name+")") {
+		t.Errorf("%s: cmd/rowhook/serve.go does not ask for SIG%s of %s", unitFile, name, process)
 	}
 }
 
