@@ -363,6 +363,33 @@ func (s *memStore) Renew(context.Context, []Claim, time.Duration) ([]int, error)
 	return s.lost, nil
 }
 
+// server returns the name of the lane that would serve an event after a restart; false if no lane is left to do so.
+func (s *memStore) server(endpoint string, ref EventRef) (string, bool) {
+	for _, r := range s.ranges {
+		switch {
+		case r.Endpoint != endpoint || !r.Covers(ref.Seq) || !r.names(ref.Type):
+		case ref.Seq > r.LiveFrom:
+			return endpoint, true
+		default:
+			return r.LaneName(), !r.Backfilled
+		}
+	}
+	return endpoint, true
+}
+
+// begins is where a backfill would begin after a restart.
+func (s *memStore) begins(lane string) Progress {
+	if _, ok := s.progress[lane]; ok || LaneEndpoint(lane) == lane {
+		return s.place(lane)
+	}
+	for _, r := range s.ranges {
+		if r.LaneName() == lane {
+			return Progress{Floor: r.From}
+		}
+	}
+	return Progress{}
+}
+
 // place is where a lane would begin after a restart: its own record, or else its slot's place.
 func (s *memStore) place(endpoint string) Progress {
 	if raw, ok := s.progress[endpoint]; ok {

@@ -165,8 +165,8 @@ func (w *world) wants(endpoint string) []sent {
 }
 
 func (w *world) wantedBy(endpoint string, s sent) bool {
-	return slices.ContainsFunc(w.subs, func(sub Range) bool {
-		return sub.Endpoint == endpoint && sub.Covers(s.ref.Seq) && slices.Contains(sub.Types, s.ref.Type)
+	return slices.ContainsFunc(w.subs, func(r Range) bool {
+		return r.Endpoint == endpoint && r.Covers(s.ref.Seq) && r.names(s.ref.Type)
 	})
 }
 
