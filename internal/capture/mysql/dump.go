@@ -117,7 +117,20 @@ func (c *wire) dial(ctx context.Context, network, addr string) (net.Conn, error)
 		return nil, errClosed
 	}
 	c.conn = conn
-	return conn, nil
+	return lineConn{conn}, nil
+}
+
+// lineConn takes deadlines after it was closed, too. go-mysql sets one to end its reading goroutine and waits for it; where that is
+// refused it closes the connection, which writes to what the goroutine still uses.
+type lineConn struct{ net.Conn }
+
+// SetReadDeadline implements net.Conn.
+func (c lineConn) SetReadDeadline(t time.Time) error {
+	err := c.Conn.SetReadDeadline(t)
+	if errors.Is(err, net.ErrClosed) {
+		return nil // whoever reads is told
+	}
+	return err
 }
 
 func (c *wire) close() {

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -158,7 +159,11 @@ func (r *Replica) checkPlace(ctx context.Context, s *session, from place, server
 
 // checkRead holds that what was read of a file is still there; ended means that the server went on to another one without a word.
 func (r *Replica) checkRead(ctx context.Context, s *session, read place, ended bool) error {
-	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
+	patience := replyTimeout
+	if !ended {
+		patience = r.cfg.Heartbeat // the next one must be read in time
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if !ended {
 		now, err := s.now(ctx)
@@ -190,13 +195,10 @@ const idOfSecondDump = 1 << 20
 func (r *Replica) fileCreated(ctx context.Context, s *session, at place, id uint32) (uint32, error) {
 	first := &firstFormat{}
 	err := r.dump(ctx, s, first, beginning{place: &at}, id)
-	switch {
-	case first.created != 0:
-		return first.created, nil
-	case err == nil:
-		err = ctx.Err()
+	if first.created == 0 {
+		return 0, cmp.Or(err, ctx.Err(), errClosed)
 	}
-	return 0, err
+	return first.created, nil
 }
 
 // firstFormat ends a dump at its first FORMAT_DESCRIPTION.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -143,7 +144,10 @@ func (f *logFeed) await(t *testing.T, what string, ok func() bool) {
 func (f *logFeed) awaitRows(t *testing.T, want ...string) {
 	t.Helper()
 	f.await(t, fmt.Sprintf("%d rows", len(want)), func() bool { return len(f.rows) >= len(want) })
-	if diff := cmp.Diff(want, f.rows); diff != "" {
+	f.mu.Lock()
+	got := slices.Clone(f.rows)
+	f.mu.Unlock()
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("rows (-want +got):\n%s", diff)
 	}
 }
