@@ -64,6 +64,15 @@ func TestBackfillSurvivesCrashesAtEachEvent(t *testing.T) {
 					}
 					return respond(200), nil
 				})
+				// The record goes with the write that says that the backfill is done, or it would begin anew.
+				recordSeen := false
+				w.store.hook = func() {
+					_, there := w.store.progress["a#late@1"]
+					if recordSeen && !there && !w.store.ranges[1].Backfilled {
+						t.Error("the record is gone and the backfill not done")
+					}
+					recordSeen = recordSeen || there
+				}
 				p := w.start()
 				for i := range 30 {
 					w.commit(w.insert(i%5, 1))

@@ -6,9 +6,12 @@
 //	log ─▶ catch-up ─────┘   (one queue per   └─▶ waiting ─▶ retry                       ▼
 //	                          endpoint)                             checkpoint: progress, exceptions, attempts ─▶ store
 //
-// A lane is what one endpoint gets of one source. It keeps a queue bounded in bytes; a lane whose queue is full stops being
-// fed and lags: it keeps a cursor, and the catch-up reader serves it from the log in slices until it is back with the live
-// reader. So a flood to one endpoint is a lag, not memory, and nobody else waits for it.
+// A lane is what one endpoint gets of one source; a subscription that wants what its endpoint has passed gets one more, its
+// backfill. A lane keeps a queue bounded in bytes; one whose queue is full stops being fed and lags: it keeps a cursor, and the
+// catch-up reader serves it from the log in slices until it is back with the live reader. So a flood to one endpoint is a lag, not
+// memory, and nobody else waits for it.
+//
+// Endpoints and the ranges of their subscriptions come, change and go while Run runs; see Engine.Subscribe and the methods beside it.
 //
 // Every event a lane has accepted is, at each moment, exactly one of: queued, in flight, done, or an exception (waiting for a
 // retry, behind another event of its key, or parked). A checkpoint writes, at most every 100 ms and fenced by the epoch of the

@@ -124,7 +124,9 @@ type memStore struct {
 	fail func() (err error, applied bool)
 	// hook, if set, is called after each commit, under the lock.
 	hook func()
-	lost []int
+	// blind, if set, is why exceptions cannot be read.
+	blind error
+	lost  []int
 }
 
 func newMemStore() *memStore {
@@ -309,7 +311,7 @@ func (s *memStore) Exception(_ context.Context, k ExceptionKey) (Exception, bool
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x, ok := s.exceptions[k]
-	return x, ok, nil
+	return x, ok, s.blind
 }
 
 func (s *memStore) LoadSlots(context.Context, string) ([]SlotProgress, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -112,5 +113,82 @@ func TestDisabledEndpointHoldsNothingAndResumes(t *testing.T) {
 		}
 		p.engine.returnsAll(t)
 		p.end(t)
+	})
+}
+
+// A store that does not answer for a while must not cost the body that it alone has.
+func TestBodyThatOnlyTheStoreHasIsNotWrittenOver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, ordered("a"))
+		w.only("item.any")
+		w.receivers["a"].set(always(500))
+		p := w.start()
+		w.commit(w.insert(1, 1))
+		wait(time.Second)
+		p.must(p.engine.Pause(t.Context(), "a", "tea"))
+		w.log.expire(1)
+		w.receivers["a"].set(nil)
+		w.store.mu.Lock()
+		w.store.blind = errors.New("locked")
+		w.store.mu.Unlock()
+		p.must(p.engine.Resume(t.Context(), "a"))
+		wait(10 * time.Second)
+		w.store.mu.Lock()
+		w.store.blind = nil
+		w.store.mu.Unlock()
+		wait(time.Minute)
+		if err := times(w.receivers["a"], anyItems(1, 1)); err != nil {
+			t.Error(err)
+		}
+		p.end(t)
+	})
+}
+
+// A worker that waits until results can be recorded has begun nothing yet, and begins nothing once its endpoint is paused.
+func TestPauseHoldsWhileSendsAreHeldBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, ordered("a"))
+		w.only("item.any")
+		p := w.start()
+		wait(1010 * time.Millisecond) // between two checkpoints
+		p.engine.gate.set(false)
+		w.inserts(3)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if err := p.engine.Pause(ctx, "a", "tea"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		wait(time.Minute) // a checkpoint has opened the gate
+		if n := w.receivers["a"].times(); n != 0 {
+			t.Errorf("%d requests", n)
+		}
+		p.must(p.engine.Resume(t.Context(), "a"))
+		wait(time.Second)
+		if err := times(w.receivers["a"], anyItems(1, 3)); err != nil {
+			t.Error(err)
+		}
+		p.end(t)
+	})
+}
+
+// What a rewound lane had done above the slot's place was in no record once its floor had passed that place.
+func TestDoneAboveTheSlotsPlaceIsRecordedAfterARewind(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, ordered("a"))
+		w.opts.ProgressInterval = time.Hour
+		p := w.start()
+		wait(time.Second)
+		l := p.lane("a")
+		l.mu.Lock()
+		l.setState(lagging)
+		l.cursor, l.before, l.stored = 10, doneBefore{ranges: []SeqRange{{12, 14}}}, true
+		l.mu.Unlock()
+		var write SlotWrite
+		l.collect(9, &write, &results{settled: map[uint64]int{}})
+		if len(write.Progress) != 1 || write.Progress[0].Clear || len(write.Progress[0].Progress.Done) != 1 {
+			t.Errorf("wrote %+v", write.Progress)
+		}
+		p.kill()
 	})
 }

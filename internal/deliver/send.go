@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -227,7 +228,7 @@ func (ep *Endpoint) request(ctx context.Context, it *item, at time.Time) *http.R
 		Body:          io.NopCloser(bytes.NewReader(it.body)),
 	}
 	if it.test {
-		req.Header["Rowhook-Test"] = []string{"1"}
+		maps.Copy(req.Header, http.Header{"Rowhook-Test": {"1"}})
 	}
 	// net/http repeats a request on a fresh connection when an idle one turns out closed before anything was sent.
 	body := it.body
