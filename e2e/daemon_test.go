@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
@@ -173,9 +174,16 @@ type result struct {
 // runToEnd runs the binary and waits for its end, which must come soon.
 func runToEnd(t *testing.T, args ...string) result {
 	t.Helper()
+	return runWith(t, nil, args...)
+}
+
+// runWith is runToEnd with more variables in the environment.
+func runWith(t *testing.T, env []string, args ...string) result {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary(t), args...)
+	cmd.Env = append(os.Environ(), env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

@@ -20,6 +20,8 @@ const (
 	exitInUse    = 5
 	exitData     = 6
 	exitListen   = 7
+	exitRefused  = 8
+	exitAway     = 9
 )
 
 // mistake is one thing an operator gets wrong, and what they must be told.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -59,6 +60,7 @@ type site struct {
 	db        *sql.DB
 	load      *workload
 	secret    webhook.Secret
+	others    []webhook.Secret // that the receiver takes too
 	receiver  *receiver.Receiver
 	endpoints []endpoint
 	dir       string   // of the configuration
@@ -82,10 +84,14 @@ func newSite(t *testing.T, srv *dbserver.Server, endpoints ...endpoint) *site {
 	if _, err := s.db.ExecContext(t.Context(), "CREATE TABLE probe (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY)"); err != nil {
 		t.Fatal(err)
 	}
-	official := officialGo(t, s.secret)
+	for range 3 {
+		s.others = append(s.others, webhook.NewSecret())
+	}
+	known := append([]webhook.Secret{s.secret}, s.others...)
+	official := officialGo(t, known...)
 	var err error
 	s.receiver, err = receiver.New(receiver.Options{
-		Secrets: []webhook.Secret{s.secret}, Key: []string{"region", "id"}, Version: "version",
+		Secrets: known, Key: []string{"region", "id"}, Version: "version",
 		Check: func(header http.Header, d receiver.Delivery) error {
 			if err := official(header, d.Body); err != nil {
 				return err
@@ -201,6 +207,30 @@ func (s *site) heardWithin(timeout time.Duration) {
 		}
 		return s.receiver.Counts("/"+probe).Distinct > before
 	})
+}
+
+// ask runs a command that asks the process; it must succeed.
+func (s *site) ask(args ...string) string {
+	s.t.Helper()
+	res := s.tryAsk(args...)
+	if res.code != 0 {
+		s.t.Fatalf("rowhook %v: code %d\n%s", args, res.code, res.stderr)
+	}
+	return res.stdout
+}
+
+func (s *site) tryAsk(args ...string) result {
+	s.t.Helper()
+	return runToEnd(s.t, append(args, "--config", filepath.Join(s.dir, "rowhook.yaml"))...)
+}
+
+// askFor is ask with --json.
+func askFor[T any](s *site, args ...string) (out T) {
+	s.t.Helper()
+	if err := json.Unmarshal([]byte(s.ask(append(args, "--json")...)), &out); err != nil {
+		s.t.Fatal(err)
+	}
+	return out
 }
 
 // kill ends Rowhook as a crash would.

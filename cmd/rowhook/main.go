@@ -47,7 +47,11 @@ func newRoot() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
-	root.AddCommand(newServe(), newCheck(), newVersion(), newBench())
+	root.AddCommand(
+		newInit(), newCheck(), newServe(), newStatus(), newReload(), newBackup(), newRestore(),
+		newEndpoint(), newSubscription(), newSource(), newType(), newKey(), newSecret(),
+		newEvent(), newTail(), newListen(), newTrigger(), newVersion(), newBench(),
+	)
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, a []string) error {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"syscall"
 
+	"github.com/rowhook/rowhook/internal/api"
 	"github.com/rowhook/rowhook/internal/app"
 	"github.com/rowhook/rowhook/internal/capture"
 	"github.com/rowhook/rowhook/internal/config"
@@ -25,6 +26,8 @@ const (
 	exitInUse    = 5
 	exitData     = 6
 	exitListen   = 7
+	exitRefused  = 8
+	exitAway     = 9
 )
 
 const exitCodesHelp = `Exit codes:
@@ -35,7 +38,9 @@ const exitCodesHelp = `Exit codes:
   4  a source cannot be followed any further
   5  another process has the data folder
   6  the data folder, the log or the store cannot be used
-  7  the HTTP address cannot be listened on`
+  7  the HTTP address or the socket cannot be listened on
+  8  the running process refused what it was asked
+  9  no process answers, here or at --server`
 
 // failure is an error as people get it.
 type failure struct {
@@ -70,9 +75,12 @@ func explain(err error) failure {
 		return failure{s.Code, s.Text(), s.Hint, exitSource}
 	}
 	if l, ok := errors.AsType[*app.ListenError](err); ok {
-		return failure{"listen", l.Error(), "free the address, or set another one at http.listen", exitListen}
+		return failure{"listen", l.Error(), "free the address, or set another one at http.listen or http.socket", exitListen}
 	}
 	if f, ok := explainData(err); ok {
+		return f
+	}
+	if f, ok := explainRemote(err); ok {
 		return f
 	}
 	return failure{"failed", err.Error(), "", exitFailure}
@@ -95,6 +103,30 @@ func explainInput(err error) (failure, bool) {
 		}
 		return failure{"findings", f.Error(), hint, exitFindings}, true
 	}
+	if x, ok := errors.AsType[*existsError](err); ok {
+		return failure{"exists", x.Error(), "move it away, or name another place", exitUsage}, true
+	}
+	if r, ok := errors.AsType[*reasonError](err); ok {
+		return failure{r.reason.Code, r.reason.Message, r.reason.Hint, exitUsage}, true
+	}
+	return failure{}, false
+}
+
+// explainRemote is for what the running process said, or that there is none.
+func explainRemote(err error) (failure, bool) {
+	if p, ok := errors.AsType[*api.Problem](err); ok {
+		text := p.Detail
+		for _, f := range p.Fields {
+			text += "\n  " + f.Location + ": " + f.Message
+		}
+		return failure{p.Code, text, p.Hint, exitRefused}, true
+	}
+	if errors.Is(err, api.ErrNotRunning) {
+		return failure{"not_running", err.Error(), "start it with rowhook serve, or name its socket with --socket", exitAway}, true
+	}
+	if u, ok := errors.AsType[*api.UnreachableError](err); ok {
+		return failure{"unreachable", u.Error(), "check --server, and that the process runs there", exitAway}, true
+	}
 	return failure{}, false
 }
 
@@ -102,7 +134,15 @@ func explainData(err error) (failure, bool) {
 	if s, ok := errors.AsType[*store.Error](err); ok {
 		return failure{"store", s.Error(), s.Hint, exitData}, true
 	}
+	if b, ok := errors.AsType[*app.BackupError](err); ok {
+		return failure{"backup", b.Error(), b.Hint, exitData}, true
+	}
+	if k, ok := errors.AsType[*app.KeyError](err); ok {
+		return failure{"encryption_key", k.Error(), "put the key file back from where it is kept, or set encryption.keys", exitData}, true
+	}
 	switch {
+	case errors.Is(err, store.ErrUnknownKey):
+		return failure{"encryption_key", err.Error(), "add the key that it was encrypted with to encryption.keys, behind the new one", exitData}, true
 	case errors.Is(err, eventlog.ErrLocked), errors.Is(err, store.ErrLocked):
 		return failure{"in_use", err.Error(), "stop the other process, or set another data_dir", exitInUse}, true
 	case isMismatch(err):

@@ -7,6 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -21,14 +24,15 @@ func newServe() *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve", Short: "Follow the sources and deliver their events",
 		Long: "Follow the sources and deliver their events until a signal comes. The first signal lets requests in flight finish, the second\n" +
-			"ends at once; both are safe.",
+			"ends at once; both are safe. SIGHUP reads the configuration and the event types again, as rowhook reload does.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := config.Load(path, os.LookupEnv)
+			load := func() (*config.Config, error) { return config.Load(path, os.LookupEnv) }
+			cfg, err := load()
 			if err != nil {
 				return err
 			}
 			log := newLogger(os.Stderr, cfg.Logging)
-			a, err := app.New(c.Context(), app.Options{Config: cfg, Log: log, Version: version})
+			a, err := app.New(c.Context(), app.Options{Config: cfg, Load: load, Log: log, Version: version})
 			if err != nil && c.Context().Err() != nil && errors.Is(err, context.Canceled) {
 				log.Info("stopped before it was ready")
 				return nil
@@ -37,7 +41,9 @@ func newServe() *cobra.Command {
 				return err
 			}
 			log.Info("serving", "version", version, "http", a.Addr(), "sources", len(cfg.Sources), "endpoints", len(cfg.Endpoints))
+			stop := reloadOnHangup(c.Context(), a)
 			err = a.Run(c.Context())
+			stop()
 			if cerr := a.Close(); err == nil && cerr != nil {
 				err = fmt.Errorf("close: %w", cerr)
 			}
@@ -49,6 +55,29 @@ func newServe() *cobra.Command {
 	}
 	c.Flags().StringVarP(&path, "config", "c", defaultConfig, "the configuration file")
 	return c
+}
+
+// reloadOnHangup reloads at each SIGHUP until the function that it returns is called, which waits for a reload under way.
+func reloadOnHangup(ctx context.Context, a *app.App) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangups:
+				a.Reload(ctx) // logs what came of it
+			}
+		}
+	})
+	return func() {
+		signal.Stop(hangups)
+		cancel()
+		wg.Wait()
+	}
 }
 
 func newLogger(w io.Writer, l config.Logging) *slog.Logger {

@@ -232,8 +232,20 @@ func (c *Client) unreachable(err error) error {
 	if errors.As(err, &outer) {
 		err = outer.Err
 	}
-	return fmt.Errorf("ask %s: %w", c.name(), err)
+	return &UnreachableError{Process: c.name(), Err: err}
 }
+
+// UnreachableError says that a process could not be asked.
+type UnreachableError struct {
+	// Process is the socket's path, or the server's URL.
+	Process string
+	Err     error
+}
+
+func (e *UnreachableError) Error() string { return "ask " + e.Process + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // name is what a person calls the process.
 func (c *Client) name() string {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/rowhook/rowhook/internal/deliver"
 )
@@ -29,7 +30,7 @@ func newMetrics(a *App, next deliver.Observer) *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60, 300, 3600},
 		}),
 	}
-	m.registry.MustRegister(m.attempts, m.latency, m)
+	m.registry.MustRegister(m.attempts, m.latency, m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -53,6 +54,13 @@ type sourceMetric struct {
 
 func sourceMetrics() []sourceMetric {
 	return []sourceMetric{
+		{"rowhook_source_running", "1 while the source is followed or being reconnected to, 0 after it stopped.", prometheus.GaugeValue,
+			func(s *source) float64 {
+				if state, _ := s.status(); state == sourceStopped {
+					return 0
+				}
+				return 1
+			}},
 		{"rowhook_source_last_packet_timestamp_seconds", "When the source last sent anything, heartbeats included.", prometheus.GaugeValue,
 			func(s *source) float64 { return seconds(s.capture.Status().LastHeard) }},
 		{"rowhook_source_commit_timestamp_seconds", "Commit time of the newest transaction in the log.", prometheus.GaugeValue,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/rowhook/rowhook/internal/capture"
@@ -13,23 +14,35 @@ import (
 	"github.com/rowhook/rowhook/internal/change"
 	"github.com/rowhook/rowhook/internal/config"
 	"github.com/rowhook/rowhook/internal/deliver"
-	"github.com/rowhook/rowhook/internal/event"
 	"github.com/rowhook/rowhook/internal/eventlog"
 	"github.com/rowhook/rowhook/internal/store"
 )
 
-// queueBytes bounds the queues of all sources' lanes together; with the ring and the blocks in flight it stays well under the
-// 256 MiB that a process may grow by.
-const queueBytes = 96 << 20
-
 // source is one source from its server to its lanes.
 type source struct {
-	name       string
-	generation uint32
-	log        *eventlog.Log
-	capture    *capture.Capture
-	engine     *deliver.Engine
+	name    string
+	cfg     config.Source
+	logger  *slog.Logger
+	log     *eventlog.Log
+	capture *capture.Capture
+	engine  *deliver.Engine
+
+	mu      sync.Mutex
+	state   sourceState
+	problem error              // why it stopped; nil if an operator stopped it
+	stop    context.CancelFunc // of the capture that runs
+	start   chan struct{}      // closed to start a source that is stopped
 }
+
+// sourceState is whether a source is followed.
+type sourceState string
+
+const (
+	sourceRunning sourceState = "running"
+	// sourceReconnecting is a running source whose connection is lost.
+	sourceReconnecting sourceState = "reconnecting"
+	sourceStopped      sourceState = "stopped"
+)
 
 func (a *App) openSource(ctx context.Context, s config.Source, endpoints []*deliver.Endpoint) (*source, error) {
 	l, err := a.pairLog(ctx, s)
@@ -40,20 +53,128 @@ func (a *App) openSource(ctx context.Context, s config.Source, endpoints []*deli
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", s.Name, err)
 	}
-	src := &source{name: s.Name, generation: s.Generation, log: l}
-	src.capture = capture.New(capture.Options{Source: s.Name, Attach: string(s.Attach), FirstSeq: 1, Log: a.log}, follower{replica}, captureLog{l})
-	ranges, err := a.subscribe(ctx, src, endpoints)
+	ranges, err := a.rangesOf(ctx, s.Name, endpoints)
 	if err != nil {
 		return nil, err
 	}
+	version, _, err := a.types.latest()
+	if err != nil {
+		return nil, err
+	}
+	src := &source{name: s.Name, cfg: s, logger: a.log, log: l, state: sourceRunning}
+	src.capture = capture.New(capture.Options{
+		Source: s.Name, Attach: string(s.Attach), FirstSeq: 1, TypesVersion: version, Log: a.log,
+	}, follower{replica}, captureLog{l})
 	src.engine = deliver.New(deliver.Options{
-		Source: s.Name, Generation: uint64(s.Generation), Types: oneSet{a.types}, Endpoints: endpoints, Ranges: ranges,
+		Source: s.Name, Generation: uint64(s.Generation), Types: a.types, Endpoints: endpoints, Ranges: ranges,
 		Claims: a.claims, LeaseTTL: leaseTTL, Schedule: a.cfg.Delivery.Retry, ProgressInterval: a.cfg.Delivery.ProgressInterval,
 		Budget: a.budget, Drain: drain, Log: a.log,
 	}, deliver.Deps{
 		Log: deliverLog{l}, Store: a.store, Loader: loader{a.store}, Journal: a.journal, Leases: a.store, Client: a.client, Observer: a.metrics,
 	})
 	return src, nil
+}
+
+// run follows the source whenever it is started, until ctx ends. A source that cannot go on stops alone: the others, and the
+// delivery of what its log holds, go on. failed hears of it and may end everything.
+func (s *source) run(ctx context.Context, failed func(error) error) error {
+	for {
+		cctx, cancel := context.WithCancel(ctx)
+		start := s.begin(cancel)
+		if start == nil {
+			err := s.capture.Run(cctx)
+			cancel()
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // the end was asked for, and whatever broke off with it is captured again
+			}
+			if err := s.ended(err, failed); err != nil {
+				return err
+			}
+			continue
+		}
+		cancel()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-start:
+		}
+	}
+}
+
+// begin notes how to stop the capture that is about to run, or returns what a stopped source waits for.
+func (s *source) begin(stop context.CancelFunc) (start <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == sourceStopped {
+		return s.start
+	}
+	s.stop = stop
+	return nil
+}
+
+func (s *source) ended(err error, failed func(error) error) error {
+	stop, isStop := errors.AsType[*capture.StopError](err)
+	if err != nil && !isStop {
+		return err // the log is lost to another writer, or damaged: nothing here can be trusted to go on
+	}
+	s.mu.Lock()
+	if s.state != sourceStopped {
+		s.state, s.problem, s.start = sourceStopped, err, make(chan struct{})
+	}
+	s.mu.Unlock()
+	if err == nil {
+		return nil
+	}
+	s.logger.Error("source stopped", "source", s.name, "code", stop.Code, "err", stop.Text(), "hint", stop.Hint)
+	return failed(err)
+}
+
+// Stop stops following; Start goes on where it was.
+func (s *source) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == sourceStopped {
+		return
+	}
+	s.state, s.problem, s.start = sourceStopped, nil, make(chan struct{})
+	if s.stop != nil {
+		s.stop()
+	}
+	s.logger.Info("source stopped by an operator", "source", s.name)
+}
+
+// Start follows a stopped source again.
+func (s *source) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != sourceStopped {
+		return
+	}
+	s.state, s.problem = sourceRunning, nil
+	close(s.start)
+	s.logger.Info("source started by an operator", "source", s.name)
+}
+
+// status returns the source's state, and why it is not running.
+func (s *source) status() (sourceState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == sourceRunning {
+		if last := s.capture.Status().LastError; last != "" {
+			return sourceReconnecting, errors.New(last)
+		}
+	}
+	return s.state, s.problem
+}
+
+// allFailed ends the process once no source is left that could be followed; one that an operator stopped is waited for.
+func (a *App) allFailed(err error) error {
+	for _, s := range a.sources {
+		if state, problem := s.status(); state != sourceStopped || problem == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // NewReplica returns the replica of a configured source; instance tells it from another installation's of the same name.
@@ -134,7 +255,7 @@ func (s *source) saveCopy(ctx context.Context, st *store.Store) error {
 	if err != nil {
 		return err
 	}
-	return st.SaveSource(ctx, store.SourceRecord{Name: s.name, LogID: s.log.ID(), Seq: next - 1, Position: b, Generation: s.generation})
+	return st.SaveSource(ctx, store.SourceRecord{Name: s.name, LogID: s.log.ID(), Seq: next - 1, Position: b, Generation: s.cfg.Generation})
 }
 
 // follower is the replica as capture wants it.
@@ -196,12 +317,6 @@ func (b blockReader) Next(ctx context.Context) ([]byte, error) {
 	}
 	return e.Block, nil
 }
-
-// oneSet reads every block with the same types.
-type oneSet struct{ set *event.Set }
-
-// Types returns the set.
-func (o oneSet) Types(uint64) (*event.Set, error) { return o.set, nil }
 
 // loader is the store as delivery wants it at its start: what waits, with its payload, and what stands behind it.
 type loader struct{ *store.Store }
