@@ -1,6 +1,6 @@
 # Everything that is done to this repository is a target here; `make help` lists them. A fresh Debian or
-# Ubuntu needs make, git and Go. What else a target needs it installs: tools into .tools, database servers
-# and npm packages into $(ROWHOOK_CACHE), both pinned below.
+# Ubuntu needs make, git and Go. What else a target needs it installs: tools into .tools, database servers,
+# npm and Python packages into $(ROWHOOK_CACHE), all pinned below.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,6 +14,8 @@ BUF_VERSION           := v1.65.0
 PROTOC_GEN_GO_VERSION := v1.36.12
 # The other official verifier of Standard Webhooks, which deliveries are checked with.
 STANDARDWEBHOOKS_NPM_VERSION := 1.1.1
+# What tries the API against its OpenAPI document.
+SCHEMATHESIS_VERSION := 4.32.5
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TOOLS   := $(CURDIR)/.tools
@@ -21,6 +23,9 @@ export ROWHOOK_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rowhook
 # Where tests find the npm package: node resolves require() through NODE_PATH.
 NODE_PACKAGES := $(ROWHOOK_CACHE)/standardwebhooks-$(STANDARDWEBHOOKS_NPM_VERSION)
 export ROWHOOK_NODE_MODULES := $(NODE_PACKAGES)/node_modules
+# Where tests find the Python program.
+PYTHON_PACKAGES := $(ROWHOOK_CACHE)/schemathesis-$(SCHEMATHESIS_VERSION)
+export ROWHOOK_SCHEMATHESIS := $(PYTHON_PACKAGES)/bin/schemathesis
 
 # Tests run two packages at a time: more servers at once than cores make each other slow, not the whole fast.
 TEST_PACKAGES ?= ./...
@@ -124,6 +129,17 @@ $(NODE_PACKAGES)/.installed:
 	mkdir -p $(NODE_PACKAGES)
 	npm install --prefix $(NODE_PACKAGES) --no-save --no-audit --no-fund --ignore-scripts --loglevel error \
 		standardwebhooks@$(STANDARDWEBHOOKS_NPM_VERSION)
+	@touch $@
+
+.PHONY: need-python-packages
+need-python-packages: $(PYTHON_PACKAGES)/.installed
+
+$(PYTHON_PACKAGES)/.installed:
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(call apt-install,python3 python3-venv); }
+	rm -rf $(PYTHON_PACKAGES)
+	mkdir -p $(dir $(PYTHON_PACKAGES))
+	python3 -m venv $(PYTHON_PACKAGES)
+	$(PYTHON_PACKAGES)/bin/pip install --quiet --disable-pip-version-check schemathesis==$(SCHEMATHESIS_VERSION)
 	@touch $@
 
 # apt-install installs Debian packages, or says which are missing where it may not.

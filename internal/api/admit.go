@@ -77,10 +77,11 @@ func (s *Server) examine(rt route, op *huma.Operation, p *patterns, w http.Respo
 
 // readBody reads a whole body within its limits of time and size.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	control := http.NewResponseController(w)
 	if r.Body == nil || r.Body == http.NoBody {
+		_ = control.SetReadDeadline(time.Time{}) // that of the server would end a stream
 		return nil, nil
 	}
-	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // writers of tests have no deadlines
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	_ = control.SetReadDeadline(time.Time{})

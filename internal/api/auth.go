@@ -13,12 +13,11 @@ const keyPrefix = "rhk_"
 const maxKeyLength = 256
 
 // authenticate says who a request's key belongs to. An address with too many failures is refused before its key is looked up,
-// unless it was right lately: a stranger behind the same address must not lock out others.
+// unless it was right lately: a stranger behind the same address must not lock out others. Requests without a key are no failures.
 func (s *Server) authenticate(r *http.Request) (Caller, *refusal) {
 	from := remoteAddr(r)
 	key, ok := bearer(r.Header.Values("Authorization"))
-	if !ok {
-		s.guesses.failed(from)
+	if !ok { // no guess, and nothing to look up
 		return Caller{}, unauthorized(`Bearer realm="rowhook"`, "this needs an API key")
 	}
 	digest := sha256.Sum256([]byte(key))

@@ -42,34 +42,40 @@ func text(least, most int, pattern, what string) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, MinLength: &least, MaxLength: &most, Pattern: pattern, PatternDescription: what}
 }
 
+// example is a value that stands for itself in the document.
+func example(s *huma.Schema, value string) *huma.Schema {
+	s.Examples = []any{value}
+	return s
+}
+
 // Schema is what huma asks of a type; so are those below.
 func (endpointID) Schema(huma.Registry) *huma.Schema {
-	return text(1, 64, `^[A-Za-z0-9_.-]+$`, "the id of an endpoint: letters, digits, _ . -")
+	return example(text(1, 64, `^[A-Za-z0-9_.-]+$`, "the id of an endpoint: letters, digits, _ . -"), "orders")
 }
 
 // Schema of an id: endpoint/name for those that are declared.
 func (subscriptionID) Schema(huma.Registry) *huma.Schema {
-	return text(1, 129, `^[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64})?$`, "the id of a subscription: sub_… or endpoint/name, with %2F for the / in a path")
+	return example(text(1, 129, `^[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64})?$`, "the id of a subscription: sub_… or endpoint/name, with %2F for the / in a path"), "orders/all")
 }
 
 // Schema of an event's id.
 func (eventID) Schema(huma.Registry) *huma.Schema {
-	return text(5, 68, `^evt_[A-Za-z0-9_-]+$`, "the id of an event: evt_ and letters and digits")
+	return example(text(5, 68, `^evt_[A-Za-z0-9_-]+$`, "the id of an event: evt_ and letters and digits"), "evt_00000000000000000000000000000000")
 }
 
 // Schema of a type's name.
 func (typeName) Schema(huma.Registry) *huma.Schema {
-	return text(1, 128, `^[a-z0-9_]+(\.[a-z0-9_]+)*$`, "the name of an event type, such as order.created")
+	return example(text(1, 128, `^[a-z0-9_]+(\.[a-z0-9_]+)*$`, "the name of an event type, such as order.created"), "order.created")
 }
 
 // Schema of a pattern over the names of types.
 func (typeGlob) Schema(huma.Registry) *huma.Schema {
-	return text(1, 128, `^[A-Za-z0-9_.*-]+$`, "the name of an event type, or a pattern such as order.*")
+	return example(text(1, 128, `^[A-Za-z0-9_.*-]+$`, "the name of an event type, or a pattern such as order.*"), "order.*")
 }
 
 // Schema of a source's name.
 func (sourceName) Schema(huma.Registry) *huma.Schema {
-	return text(1, 32, `^[a-z0-9_-]+$`, "the name of a source: small letters, digits, _ -")
+	return example(text(1, 32, `^[a-z0-9_-]+$`, "the name of a source: small letters, digits, _ -"), "shop")
 }
 
 // Schema of a key's id.
@@ -79,12 +85,12 @@ func (keyID) Schema(huma.Registry) *huma.Schema {
 
 // Schema of a tenant.
 func (tenantName) Schema(huma.Registry) *huma.Schema {
-	return text(1, 128, plainText, "text without control characters")
+	return example(text(1, 128, plainText, "text without control characters"), "acme")
 }
 
 // Schema of a pattern over subjects; the empty one is any.
 func (subjectPattern) Schema(huma.Registry) *huma.Schema {
-	return text(0, 512, plainText, "text without control characters")
+	return example(text(0, 512, plainText, "text without control characters"), "orders/42")
 }
 
 // Schema of a description.
@@ -101,7 +107,7 @@ func (label) Schema(huma.Registry) *huma.Schema {
 func (endpointURL) Schema(huma.Registry) *huma.Schema {
 	s := text(8, 2048, `^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$`, "a URL such as https://hooks.example.com/rowhook, without spaces")
 	s.Format = "uri"
-	return s
+	return example(s, "https://hooks.example.com/rowhook")
 }
 
 // Schema of the time of an attempt, from 100ms to 2m.

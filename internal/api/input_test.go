@@ -176,26 +176,38 @@ func TestDurationPatterns(t *testing.T) {
 	t.Parallel()
 	var p patterns
 	timeout, overlap := attemptTimeout("").Schema(nil).Pattern, rotationOverlap("").Schema(nil).Pattern
-	for ms := range 130_000 {
-		d := time.Duration(ms) * time.Millisecond
-		if got, want := p.match(timeout, fmt.Sprintf("%dms", ms)), ms >= 100 && ms <= 120_000; got != want {
-			t.Fatalf("%dms: %v", ms, got)
-		}
-		// What the process writes is read again.
-		if got, want := p.match(timeout, d.String()), ms >= 100 && ms <= 120_000; got != want {
-			t.Fatalf("%s: %v", d, got)
+	for ms := 0; ms < 130_000; ms += 1 + ms/500*7 { // every one at the lower end
+		compareTimeout(t, &p, timeout, ms)
+	}
+	for _, at := range []int{1000, 10_000, 60_000, 100_000, 110_000, 119_000, 120_000} {
+		for ms := at - 101; ms <= at+101; ms++ {
+			compareTimeout(t, &p, timeout, ms)
 		}
 	}
 	for unit, most := range map[string]int{"s": 604_800, "m": 10_080, "h": 168} {
-		for n := range most + most/2 {
+		for n := 0; n < most+most/2; n += 1 + n/1000*13 {
 			if got := p.match(overlap, fmt.Sprintf("%d%s", n, unit)); got != (n <= most) {
 				t.Fatalf("%d%s: %v", n, unit, got)
 			}
+		}
+		if !p.match(overlap, fmt.Sprintf("%d%s", most, unit)) || p.match(overlap, fmt.Sprintf("%d%s", most+1, unit)) {
+			t.Errorf("%d%s is not the end", most, unit)
 		}
 	}
 	for _, wrong := range []string{"", "1", "s", "-1s", "1 s", "1d", "1.s", "1h30m", "007s", "1ns", "2m1s", "1m60s", "121s"} {
 		if p.match(timeout, wrong) {
 			t.Errorf("%q is taken for a timeout", wrong)
+		}
+	}
+}
+
+func compareTimeout(t *testing.T, p *patterns, pattern string, ms int) {
+	t.Helper()
+	want := ms >= 100 && ms <= 120_000
+	// The second is how the process writes it.
+	for _, text := range []string{fmt.Sprintf("%dms", ms), (time.Duration(ms) * time.Millisecond).String()} {
+		if got := p.match(pattern, text); got != want {
+			t.Fatalf("%s: %v", text, got)
 		}
 	}
 }

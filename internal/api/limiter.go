@@ -19,6 +19,8 @@ type limiter struct {
 	mu sync.Mutex
 	// full is when an address will have its whole burst again; it is nowhere if that has passed.
 	full map[netip.Addr]time.Time
+	// swept is when those that have their burst again were last looked for.
+	swept time.Time
 	// lately are digests of keys that were right.
 	lately map[[32]byte]struct{}
 }
@@ -41,22 +43,11 @@ func (l *limiter) wait(from netip.Addr, key [32]byte) time.Duration {
 	return max(0, time.Until(full)-(failureBurst-1)*failureRefill)
 }
 
-// failed counts a failure of an address.
-func (l *limiter) failed(from netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.count(from)
-}
-
 // wrong counts a wrong key.
 func (l *limiter) wrong(from netip.Addr, key [32]byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.lately, key)
-	l.count(from)
-}
-
-func (l *limiter) count(from netip.Addr) {
 	now := time.Now()
 	at, ok := l.full[from]
 	if !ok && len(l.full) >= maxAddresses {
@@ -69,11 +60,14 @@ func (l *limiter) count(from netip.Addr) {
 	l.full[from] = minTime(at.Add(failureRefill), now.Add(failureBurst*failureRefill))
 }
 
-// forget makes room: of those that have their burst again, or else of any one.
+// forget makes room: of those that have their burst again, which it looks for once a second, or else of any one.
 func (l *limiter) forget(now time.Time) {
-	for a, at := range l.full {
-		if at.Before(now) {
-			delete(l.full, a)
+	if now.Sub(l.swept) >= time.Second {
+		l.swept = now
+		for a, full := range l.full {
+			if full.Before(now) {
+				delete(l.full, a)
+			}
 		}
 	}
 	for a := range l.full {

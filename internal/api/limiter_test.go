@@ -23,13 +23,13 @@ func TestLimiterRefills(t *testing.T) {
 		if l.wait(a, [32]byte{}) != 0 {
 			t.Error("it waits longer than it says")
 		}
-		l.failed(a)
+		l.wrong(a, [32]byte{})
 		if l.wait(a, [32]byte{}) == 0 {
 			t.Error("one failure does not use up what has come back")
 		}
 		time.Sleep(failureBurst * failureRefill)
 		for range failureBurst - 1 {
-			l.failed(a)
+			l.wrong(a, [32]byte{})
 		}
 		if l.wait(a, [32]byte{}) != 0 {
 			t.Error("the burst does not come back whole")
@@ -41,7 +41,7 @@ func TestLimiterIsBounded(t *testing.T) {
 	t.Parallel()
 	l := newLimiter()
 	for i := range 3 * maxAddresses {
-		l.failed(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+		l.wrong(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), [32]byte{})
 		l.right([32]byte{byte(i >> 16), byte(i >> 8), byte(i)})
 	}
 	if len(l.full) > maxAddresses || len(l.lately) > maxRightKeys {

@@ -54,6 +54,9 @@ func (s *Server) operation(rt route) huma.Operation {
 	for _, code := range answers(rt) {
 		op.Responses[strconv.Itoa(code)] = &huma.Response{Ref: "#/components/responses/" + strconv.Itoa(code)}
 	}
+	if rt.tagged {
+		op.Responses["304"] = &huma.Response{Description: http.StatusText(http.StatusNotModified)}
+	}
 	if rt.streams() {
 		op.Responses["200"] = &huma.Response{Description: "A stream", Content: map[string]*huma.MediaType{rt.produces: {Schema: streamSchema(rt)}}}
 	}

@@ -11,6 +11,8 @@ type route struct {
 	scope                     Scope
 	// operator keeps out keys of a tenant: it is about what all tenants share.
 	operator bool
+	// tagged answers have an entity tag, and 304 for who has it already.
+	tagged bool
 	// status of a success.
 	status int
 	// produces is the media type of a success; empty is JSON.
@@ -33,7 +35,7 @@ func routes() []route {
 	return []route{
 		{id: "list-endpoints", method: get, path: "/v1/endpoints", summary: "List endpoints", scope: ScopeRead},
 		{id: "create-endpoint", method: post, path: "/v1/endpoints", summary: "Make an endpoint", scope: ScopeManage, status: http.StatusCreated},
-		{id: "get-endpoint", method: get, path: "/v1/endpoints/{id}", summary: "Show an endpoint", scope: ScopeRead},
+		{id: "get-endpoint", method: get, path: "/v1/endpoints/{id}", summary: "Show an endpoint", scope: ScopeRead, tagged: true},
 		{id: "update-endpoint", method: patch, path: "/v1/endpoints/{id}", summary: "Change an endpoint", scope: ScopeManage},
 		{id: "delete-endpoint", method: del, path: "/v1/endpoints/{id}", summary: "Delete an endpoint and what waits for it", scope: ScopeManage, status: http.StatusNoContent},
 		{id: "pause-endpoint", method: post, path: "/v1/endpoints/{id}/pause", summary: "Stop sending to an endpoint; it keeps its place", scope: ScopeManage, timeout: slowTimeout},
@@ -45,7 +47,7 @@ func routes() []route {
 
 		{id: "list-subscriptions", method: get, path: "/v1/subscriptions", summary: "List subscriptions", scope: ScopeRead},
 		{id: "create-subscription", method: post, path: "/v1/subscriptions", summary: "Make a subscription", scope: ScopeManage, status: http.StatusCreated},
-		{id: "get-subscription", method: get, path: "/v1/subscriptions/{id}", summary: "Show a subscription", scope: ScopeRead},
+		{id: "get-subscription", method: get, path: "/v1/subscriptions/{id}", summary: "Show a subscription", scope: ScopeRead, tagged: true},
 		{id: "update-subscription", method: patch, path: "/v1/subscriptions/{id}", summary: "Change a subscription, from now on", scope: ScopeManage},
 		{id: "delete-subscription", method: del, path: "/v1/subscriptions/{id}", summary: "Delete a subscription", scope: ScopeManage, status: http.StatusNoContent},
 		{id: "pause-subscription", method: post, path: "/v1/subscriptions/{id}/pause", summary: "Hold back what commits from now on", scope: ScopeManage},
