@@ -37,11 +37,15 @@ const (
 type control struct {
 	app   *App
 	locks keyedLocks
-	tails chan struct{}
+	// tails and searches have room for those that may be under way at once.
+	tails, searches chan struct{}
 }
 
 func newControl(a *App) *control {
-	return &control{app: a, locks: keyedLocks{held: map[string]*keyedLock{}}, tails: make(chan struct{}, maxTails)}
+	return &control{
+		app: a, locks: keyedLocks{held: map[string]*keyedLock{}},
+		tails: make(chan struct{}, maxTails), searches: make(chan struct{}, maxSearches),
+	}
 }
 
 // Run does what time brings until ctx ends: it brings the engines in line with what a crash has left, ends secrets and forgets old

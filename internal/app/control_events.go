@@ -25,6 +25,8 @@ const (
 	// searchAfter is how much later than the event the changes may be at which the search ends. Commit times of one log may go back a
 	// little where the server's clock was set.
 	searchAfter = 2 * time.Second
+	// maxSearches bounds the searches at once; others wait for their turn.
+	maxSearches = 2
 	// historyPage is how many attempts of an event are returned with it.
 	historyPage = 200
 )
@@ -32,8 +34,9 @@ const (
 // known is what there is about an event.
 type known struct {
 	api.Event
-	// tenantKnown says that Tenant is the event's.
-	tenantKnown bool
+	who api.Caller
+	// read is set when the event was made from the log again, and mine then says whether it is one that the caller's tenant sees.
+	read, mine bool
 }
 
 // Event finds an event by what was sent of it, or by the commit time in its id.
@@ -52,8 +55,8 @@ func (c *control) event(ctx context.Context, who api.Caller, id string) (known, 
 	if err != nil {
 		return known{}, notFound("event", id)
 	}
-	k := known{Event: api.Event{ID: id}}
-	mine, err := c.history(ctx, who, &k)
+	k := known{Event: api.Event{ID: id}, who: who}
+	sent, err := c.history(ctx, who, &k)
 	if err != nil {
 		return known{}, err
 	}
@@ -67,7 +70,8 @@ func (c *control) event(ctx context.Context, who api.Caller, id string) (known, 
 	if err != nil {
 		return known{}, err
 	}
-	visible := who.Tenant == "" || k.tenantKnown && k.Tenant == who.Tenant || !k.tenantKnown && mine
+	// What the log does not tell any more, or what cannot be made, is theirs who have an endpoint that it was for.
+	visible := who.Tenant == "" || k.read && k.mine || !k.read && sent
 	if k.Source == "" || !visible {
 		return known{}, notFound("event", id)
 	}
@@ -75,8 +79,8 @@ func (c *control) event(ctx context.Context, who api.Caller, id string) (known, 
 }
 
 // history adds what was sent of an event to endpoints that the caller may see, and where it stands if anything was sent to anybody.
-// mine says that there is such an endpoint.
-func (c *control) history(ctx context.Context, who api.Caller, k *known) (mine bool, err error) {
+// sent says that there is such an endpoint.
+func (c *control) history(ctx context.Context, who api.Caller, k *known) (sent bool, err error) {
 	attempts, _, err := c.app.store.EventAttempts(ctx, k.ID, 0, historyPage)
 	if err != nil {
 		return false, err
@@ -100,7 +104,7 @@ func (c *control) history(ctx context.Context, who api.Caller, k *known) (mine b
 	}
 	for i := range exceptions {
 		x := &exceptions[i]
-		k.Source, k.Seq, k.Type, k.Tenant, k.Subject, k.tenantKnown = x.Source, x.Seq, x.Type, x.Tenant, x.Subject, x.Subject != "" || x.Tenant != ""
+		k.Source, k.Seq, k.Type, k.Tenant, k.Subject = x.Source, x.Seq, x.Type, x.Tenant, x.Subject
 		ok, err := v.endpoint(ctx, x.Endpoint)
 		if err != nil {
 			return false, err
@@ -179,8 +183,10 @@ func (k *known) take(ev *event.Event) error {
 	if ev.ID != k.ID {
 		return nil
 	}
-	k.Source, k.Seq, k.Type, k.Subject, k.Tenant, k.tenantKnown = ev.Source.Name, ev.Seq, ev.Type, ev.Subject, ev.Tenant, ev.Err == nil
-	if !k.tenantKnown {
+	k.Source, k.Seq, k.Type, k.Subject, k.Tenant = ev.Source.Name, ev.Seq, ev.Type, ev.Subject, ev.Tenant
+	k.read = ev.Err == nil
+	k.mine = k.read && sees(k.who.Tenant, ev)
+	if !k.read {
 		return nil // it cannot be made; its exceptions say why
 	}
 	body, err := translate.AppendJSON(nil, ev)
@@ -193,6 +199,12 @@ func (k *known) take(ev *event.Event) error {
 
 // searchEvent looks for an event of which nothing was sent, around its commit time.
 func (c *control) searchEvent(ctx context.Context, k *known, ms int64, ordinal uint32) error {
+	select {
+	case c.searches <- struct{}{}:
+		defer func() { <-c.searches }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	for _, s := range c.app.sources {
 		from, err := seqAt(ctx, s, time.UnixMilli(ms))
 		if err != nil {

@@ -101,6 +101,20 @@ func TestEventIsFound(t *testing.T) {
 			t.Errorf("%+v %q %v", second, next, err)
 		}
 	}
+	w.commit("shop", changetest.Change{ // 4
+		Op: change.Update, Table: orders(), Before: changetest.Row{3, "red", "x"}, After: changetest.Row{3, "blue", "x"},
+	})
+	from := api.From{Seqs: map[string]uint64{"shop": 3}}
+	update := w.tail(operator(), api.TailFilter{Source: "shop", Types: []string{"order.changed"}, From: from}, 1)[0]
+	for _, org := range []string{"red", "blue"} {
+		if _, err := c.Event(ctx, tenant(org), update.ID); problem(err) != "not_found" {
+			t.Errorf("%s sees the move as the operator does: %v", org, err)
+		}
+		side := w.tail(tenant(org), api.TailFilter{Source: "shop", From: from}, 1)[0]
+		if got, err := c.Event(ctx, tenant(org), side.ID); err != nil || got.Tenant != org {
+			t.Errorf("%s does not see its side of the move: %+v %v", org, got, err)
+		}
+	}
 	for _, id := range []string{"", "evt_", "evt_zzzz", "evt_00000000000000000000000000000000", strings.Repeat("x", 5000)} {
 		if _, err := c.Event(ctx, operator(), id); problem(err) != "not_found" {
 			t.Errorf("%.20q: %v", id, err)

@@ -91,6 +91,11 @@ func (w *world) start() {
 	for _, s := range w.app.sources {
 		run(s.engine.Run)
 	}
+	for _, s := range w.app.sources { // an engine that is ended while it begins says so
+		if _, _, err := s.engine.EndSubscription(ctx, "none", "none"); !errors.Is(err, deliver.ErrNoEndpoint) {
+			w.t.Fatal(err)
+		}
+	}
 	w.app.control.Lock()
 	_, err := w.app.declare(ctx, w.cfg)
 	w.app.control.Unlock()
