@@ -172,6 +172,34 @@ func TestEndOnAnEmptyLog(t *testing.T) {
 	})
 }
 
+// A full lane had taken one event of a change when its range ended: the range ended before that change.
+func TestRangeEndsBehindASplitSeq(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, ordered("a"))
+		w.receivers["a"].set(hang)
+		w.bounds = &bounds{outstanding: 4, waiting: 100, exceptionBytes: 1 << 20, fairBytes: 1 << 20}
+		p := w.start()
+		wait(time.Second)
+		w.commit(w.insert(1, 60), w.insert(2, 60), w.insert(3, 60))
+		synctest.Wait()
+		// Three events of seq 1 and one of seq 2 have their places.
+		_, replaced, err := p.engine.Subscribe(t.Context(), Range{Endpoint: "a", Subscription: "all", Types: []string{"*"}})
+		if err != nil || replaced.To != 2 {
+			t.Errorf("replaced %+v, %v", replaced, err)
+		}
+		w.receivers["a"].set(nil)
+		p.must(p.engine.Pause(t.Context(), "a", "so that what hangs is read again"))
+		p.must(p.engine.Resume(t.Context(), "a"))
+		wait(time.Hour)
+		for _, e := range w.events {
+			if n := w.receivers["a"].count[e.ref]; n != 1 {
+				t.Errorf("%v came %d times", e.ref, n)
+			}
+		}
+		p.end(t)
+	})
+}
+
 func TestSubscribeRefuses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, ordered("a"))
@@ -266,7 +294,9 @@ func TestPutEndpointReplacesTheDefinition(t *testing.T) {
 		wait(time.Second)
 		// The other receiver's name is the host that its requests go to.
 		moved := &receiver{name: "moved", count: map[EventRef]int{}}
+		w.mu.Lock()
 		w.receivers["moved"] = moved
+		w.mu.Unlock()
 		c := w.cfgs[0]
 		c.URL, c.Secrets = "https://moved.example/hook", []webhook.Secret{webhook.NewSecret()}
 		moved.set(func(req *http.Request, _ EventRef) (*http.Response, error) {
@@ -289,10 +319,36 @@ func TestPutEndpointReplacesTheDefinition(t *testing.T) {
 	})
 }
 
+func TestPutEndpointLowersTheConcurrency(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, EndpointConfig{Name: "a", Concurrency: 8})
+		w.only("item.any")
+		r := w.receivers["a"]
+		r.set(func(req *http.Request, _ EventRef) (*http.Response, error) {
+			return respond(200), pause(req.Context(), time.Second)
+		})
+		p := w.start()
+		w.inserts(100)
+		wait(1500 * time.Millisecond)
+		c := w.cfgs[0]
+		c.Concurrency = 2
+		p.must(p.engine.PutEndpoint(t.Context(), w.newEndpoint(c)))
+		wait(time.Second)
+		before := len(r.got())
+		wait(10 * time.Second)
+		if n := len(r.got()) - before; n != 20 {
+			t.Errorf("%d came in ten seconds, want two in each", n)
+		}
+		p.end(t)
+	})
+}
+
 func TestSendTestGoesAlsoWhilePaused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, ordered("a"))
+		w.mu.Lock()
 		w.ids["evt_test"] = EventRef{Type: "item.any"}
+		w.mu.Unlock()
 		var header http.Header
 		w.receivers["a"].set(func(req *http.Request, _ EventRef) (*http.Response, error) {
 			header = req.Header

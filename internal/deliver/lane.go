@@ -191,8 +191,8 @@ func (l *lane) finished() bool {
 // floor is the seq up to which every event is done or an exception.
 func (l *lane) floor() uint64 { return l.tracker.floor(l.offered()) }
 
-// passedUpTo returns a seq above which nothing was judged by the ranges that the lane has now.
-func (l *lane) passedUpTo() uint64 { return max(l.offered(), l.before.last()) }
+// passedUpTo returns a seq above which nothing was judged by the ranges that the lane has now. The last seq may have been taken in part.
+func (l *lane) passedUpTo() uint64 { return max(l.offered(), l.before.last(), l.acceptedSeq) }
 
 // offerLive hands an event of the live reader to the lane. A lane that cannot take it lags from here on.
 func (l *lane) offerLive(ev *event.Event, body *body) {

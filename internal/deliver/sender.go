@@ -115,7 +115,12 @@ func (s *sender) work(l *lane, it *item) {
 
 // next is what a worker does after an attempt. The caller holds the mutex.
 func (s *sender) next() (*lane, *item) {
-	l, it := s.take()
+	var l *lane
+	var it *item
+	// A new definition may allow fewer requests at once.
+	if s.active <= s.ep.Concurrency {
+		l, it = s.take()
+	}
 	if it == nil {
 		s.active--
 		if s.active == 0 {

@@ -93,7 +93,9 @@ func (w *world) endpoint(c EndpointConfig) *receiver {
 	}
 	w.cfgs = append(w.cfgs, c)
 	r := &receiver{name: c.Name, count: map[EventRef]int{}}
+	w.mu.Lock()
 	w.receivers[c.Name] = r
+	w.mu.Unlock()
 	w.subs = append(w.subs, Range{Source: testSource, Subscription: "all", Version: 1, Endpoint: c.Name, Types: []string{"item.any", "item.big", "item.frail", "order.any"}})
 	return r
 }
@@ -249,7 +251,10 @@ func (p *process) RoundTrip(req *http.Request) (*http.Response, error) {
 		p.w.tb.Error(err)
 		return nil, err
 	}
-	return p.w.receivers[name].serve(p, req, ref)
+	p.w.mu.Lock()
+	r := p.w.receivers[name]
+	p.w.mu.Unlock()
+	return r.serve(p, req, ref)
 }
 
 func (w *world) check(req *http.Request, body []byte) (EventRef, error) {
