@@ -84,8 +84,8 @@ func toTheEnd(ctx context.Context) (context.Context, context.CancelFunc) {
 func maySee(who api.Caller, tenant string) bool { return who.Tenant == "" || who.Tenant == tenant }
 
 // notFound is the answer about what does not exist, and about what belongs to others: the two look the same.
-func notFound(what, id string) *api.Problem {
-	return &api.Problem{Status: http.StatusNotFound, Code: "not_found", Detail: fmt.Sprintf("there is no %s %.128q", what, id)}
+func notFound(what string) *api.Problem {
+	return &api.Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "there is no such " + what}
 }
 
 func invalid(location, format string, args ...any) *api.Problem {
@@ -98,14 +98,12 @@ func invalidFields(fields ...api.FieldProblem) *api.Problem {
 	}
 }
 
-func conflict(code, detail, hint string) *api.Problem {
-	return &api.Problem{Status: http.StatusConflict, Code: code, Detail: detail, Hint: hint}
-}
-
 // isDeclared is the answer to a change of what stands in the configuration.
-func isDeclared(what, id string) *api.Problem {
-	return conflict("declared", fmt.Sprintf("%s %q stands in the configuration", what, id),
-		"change it in the configuration file, then: rowhook reload")
+func isDeclared(what string) *api.Problem {
+	return &api.Problem{
+		Status: http.StatusConflict, Code: "declared", Detail: "the " + what + " stands in the configuration",
+		Hint: "change it in the configuration file, then: rowhook reload",
+	}
 }
 
 func stale() *api.Problem {
@@ -116,10 +114,10 @@ func stale() *api.Problem {
 }
 
 // answered turns what the store says of a record into what the caller can do about it.
-func answered(err error, what, id string) error {
+func answered(err error, what string) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return notFound(what, id)
+		return notFound(what)
 	case errors.Is(err, store.ErrVersion):
 		return stale()
 	default:
@@ -154,7 +152,7 @@ func (c *control) find(ctx context.Context, who api.Caller, id string) (found, e
 		return found{}, err
 	}
 	if !maySee(who, f.tenant()) {
-		return found{}, notFound("endpoint", id)
+		return found{}, notFound("endpoint")
 	}
 	return f, nil
 }
@@ -166,7 +164,7 @@ func (c *control) lookUp(ctx context.Context, id string) (found, error) {
 	}
 	r, err := c.app.store.Endpoint(ctx, id)
 	if err != nil {
-		return found{}, answered(err, "endpoint", id)
+		return found{}, answered(err, "endpoint")
 	}
 	return found{record: r}, nil
 }
@@ -178,7 +176,7 @@ func (c *control) made(ctx context.Context, who api.Caller, id string) (store.En
 		return store.EndpointRecord{}, err
 	}
 	if f.declared != nil {
-		return store.EndpointRecord{}, isDeclared("endpoint", id)
+		return store.EndpointRecord{}, isDeclared("endpoint")
 	}
 	return f.record, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -139,7 +140,7 @@ func (c *control) put(ctx context.Context, ep *deliver.Endpoint) error {
 // forget removes an endpoint from the engines and then its record. Begun once, it is finished at the next start; see finishDeletions.
 func (c *control) forget(ctx context.Context, id string, ifMatch uint64) error {
 	if err := c.app.store.BeginDeleteEndpoint(ctx, id, ifMatch); err != nil {
-		return answered(err, "endpoint", id)
+		return answered(err, "endpoint")
 	}
 	return c.finishForget(ctx, id)
 }
@@ -234,7 +235,9 @@ func rotate(r *store.EndpointRecord, secret webhook.Secret, now, end time.Time) 
 	secrets := []store.SigningSecret{{Secret: secret}}
 	for _, old := range live(r.Secrets, now) {
 		if old.Secret.Equal(secret) {
-			return conflict("secret_in_use", "this secret signs already", "give another one, or none: then one is made")
+			return &api.Problem{
+				Status: http.StatusConflict, Code: "secret_in_use", Detail: "this secret signs already", Hint: "give another one, or none: then one is made",
+			}
 		}
 		if old.ExpiresAt.IsZero() || end.Before(old.ExpiresAt) {
 			old.ExpiresAt = end
@@ -243,8 +246,10 @@ func rotate(r *store.EndpointRecord, secret webhook.Secret, now, end time.Time) 
 	}
 	secrets = live(secrets, now)
 	if len(secrets) > maxSecrets {
-		return conflict("too_many_secrets", fmt.Sprintf("%d secrets sign already, each until its end", len(secrets)-1),
-			"wait until one has ended, or end them all at once with the overlap 0s")
+		return &api.Problem{
+			Status: http.StatusConflict, Code: "too_many_secrets", Detail: fmt.Sprintf("%d secrets sign already", len(secrets)-1),
+			Hint: "wait until one has ended, or end them all at once with the overlap 0s",
+		}
 	}
 	r.Secrets = secrets
 	return nil
@@ -274,7 +279,7 @@ func (c *control) change(ctx context.Context, who api.Caller, id string, ifMatch
 	ctx, cancel := toTheEnd(ctx)
 	defer cancel()
 	if err := c.app.store.UpdateEndpoint(ctx, &r); err != nil {
-		return api.Endpoint{}, answered(err, "endpoint", id)
+		return api.Endpoint{}, answered(err, "endpoint")
 	}
 	if err := c.put(ctx, ep); err != nil {
 		return api.Endpoint{}, err
@@ -327,7 +332,7 @@ func (c *control) switched(ctx context.Context, who api.Caller, id string, f fun
 		return api.Endpoint{}, err
 	}
 	if err := c.everywhere(f); errors.Is(err, deliver.ErrNoEndpoint) {
-		return api.Endpoint{}, notFound("endpoint", id) // a reload has removed it meanwhile
+		return api.Endpoint{}, notFound("endpoint") // a reload has removed it meanwhile
 	} else if err != nil {
 		return api.Endpoint{}, err
 	}

@@ -53,7 +53,7 @@ func (c *control) Event(ctx context.Context, who api.Caller, id string) (api.Eve
 func (c *control) event(ctx context.Context, who api.Caller, id string) (known, error) {
 	ms, ordinal, err := event.ParseID(id)
 	if err != nil {
-		return known{}, notFound("event", id)
+		return known{}, notFound("event")
 	}
 	k := known{Event: api.Event{ID: id}, who: who}
 	sent, err := c.history(ctx, who, &k)
@@ -73,7 +73,7 @@ func (c *control) event(ctx context.Context, who api.Caller, id string) (known, 
 	// What the log does not tell any more, or what cannot be made, is theirs who have an endpoint that it was for.
 	visible := who.Tenant == "" || k.read && k.mine || !k.read && sent
 	if k.Source == "" || !visible {
-		return known{}, notFound("event", id)
+		return known{}, notFound("event")
 	}
 	return k, nil
 }

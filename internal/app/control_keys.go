@@ -89,7 +89,7 @@ func (c *control) DeleteKey(ctx context.Context, who api.Caller, id string) erro
 	if err := operatorOnly(who); err != nil {
 		return err
 	}
-	return answered(c.app.store.DeleteKey(ctx, id), "key", id)
+	return answered(c.app.store.DeleteKey(ctx, id), "key")
 }
 
 // BeginIdempotent asks the store, in which the answers of each key are apart.

@@ -37,7 +37,7 @@ func (c *control) UpdateSubscription(ctx context.Context, who api.Caller, id str
 	}
 	defer unlock()
 	if f.declared != nil {
-		return api.Subscription{}, isDeclared("subscription", id)
+		return api.Subscription{}, isDeclared("subscription")
 	}
 	if ifMatch != 0 && ifMatch != f.record.Version {
 		return api.Subscription{}, stale()
@@ -58,7 +58,7 @@ func (c *control) UpdateSubscription(ctx context.Context, who api.Caller, id str
 	}
 	if err != nil {
 		c.restore(ctx, before, ranges)
-		return api.Subscription{}, answered(err, "subscription", id)
+		return api.Subscription{}, answered(err, "subscription")
 	}
 	return c.viewSubscription(ctx, foundSubscription{record: r})
 }
@@ -92,7 +92,7 @@ func (c *control) DeleteSubscription(ctx context.Context, who api.Caller, id str
 	}
 	defer unlock()
 	if f.declared != nil {
-		return isDeclared("subscription", id)
+		return isDeclared("subscription")
 	}
 	if ifMatch != 0 && ifMatch != f.record.Version {
 		return stale()
@@ -106,7 +106,7 @@ func (c *control) DeleteSubscription(ctx context.Context, who api.Caller, id str
 	}
 	if err != nil {
 		c.restore(ctx, def, ended)
-		return answered(err, "subscription", id)
+		return answered(err, "subscription")
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func (c *control) switchSubscription(ctx context.Context, who api.Caller, id str
 	ctx, cancel := toTheEnd(ctx)
 	defer cancel()
 	if err := c.pauseOrResume(ctx, &f, pause); err != nil {
-		return api.Subscription{}, answered(err, "subscription", id)
+		return api.Subscription{}, answered(err, "subscription")
 	}
 	return c.viewSubscription(ctx, f)
 }
@@ -146,7 +146,7 @@ func (c *control) pauseOrResume(ctx context.Context, f *foundSubscription, pause
 		id := f.id()
 		i := slices.IndexFunc(c.app.cfg.Subscriptions, func(s config.Subscription) bool { return declaredID(&s) == id })
 		if i < 0 {
-			return notFound("subscription", id)
+			return notFound("subscription")
 		}
 		f.declared = &c.app.cfg.Subscriptions[i]
 	}

@@ -82,7 +82,7 @@ func (c *control) CreateSubscription(ctx context.Context, who api.Caller, n api.
 		if _, undo := c.end(ctx, def); undo != nil {
 			c.app.log.Error("a subscription that could not be stored is in force until the next start", "subscription", r.ID, "err", undo)
 		}
-		return api.Subscription{}, answered(err, "endpoint", n.Endpoint)
+		return api.Subscription{}, answered(err, "endpoint")
 	}
 	return c.viewSubscription(ctx, foundSubscription{record: r})
 }
@@ -185,7 +185,7 @@ func (c *control) findSubscription(ctx context.Context, who api.Caller, id strin
 	}
 	def := f.definition()
 	if _, err := c.find(ctx, who, def.Endpoint); isNotFound(err) {
-		return foundSubscription{}, notFound("subscription", id)
+		return foundSubscription{}, notFound("subscription")
 	} else if err != nil {
 		return foundSubscription{}, err
 	}
@@ -195,11 +195,11 @@ func (c *control) findSubscription(ctx context.Context, who api.Caller, id strin
 func (c *control) lookUpSubscription(ctx context.Context, id string) (foundSubscription, error) {
 	if !strings.Contains(id, "/") {
 		r, err := c.app.store.APISubscription(ctx, id)
-		return foundSubscription{record: r}, answered(err, "subscription", id)
+		return foundSubscription{record: r}, answered(err, "subscription")
 	}
 	all, err := c.declaredSubscriptions(ctx, func(s *config.Subscription) bool { return declaredID(s) == id })
 	if err == nil && len(all) == 0 {
-		err = notFound("subscription", id)
+		err = notFound("subscription")
 	}
 	if err != nil {
 		return foundSubscription{}, err

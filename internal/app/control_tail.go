@@ -25,7 +25,7 @@ const tailBeat = 10 * time.Second
 func (c *control) Tail(ctx context.Context, who api.Caller, filter api.TailFilter, f func(*api.TailEvent) error) error {
 	if who.Tenant != "" {
 		if filter.Tenant != "" && filter.Tenant != who.Tenant {
-			return notFound("tenant", filter.Tenant)
+			return notFound("tenant")
 		}
 		filter.Tenant = who.Tenant
 	}

@@ -48,7 +48,7 @@ func (c *control) TestEndpoint(ctx context.Context, who api.Caller, id, eventTyp
 			return out, err
 		}
 	}
-	return api.TestResult{}, notFound("endpoint", id)
+	return api.TestResult{}, notFound("endpoint")
 }
 
 // definition returns an event type that the caller may see.
@@ -62,7 +62,7 @@ func (c *control) definition(ctx context.Context, who api.Caller, name string) (
 	}
 	def, ok := set.Definition(name)
 	if !ok {
-		return event.Definition{}, notFound("event type", name) // a reload came in between
+		return event.Definition{}, notFound("event type") // a reload came in between
 	}
 	return def, nil
 }
