@@ -32,6 +32,10 @@ func newServe() *cobra.Command {
 				return err
 			}
 			log := newLogger(os.Stderr, cfg.Logging)
+			// Before anything takes time: the signal's own effect would be to end the process.
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
 			a, err := app.New(c.Context(), app.Options{Config: cfg, Load: load, Log: log, Version: version})
 			if err != nil && c.Context().Err() != nil && errors.Is(err, context.Canceled) {
 				log.Info("stopped before it was ready")
@@ -41,7 +45,7 @@ func newServe() *cobra.Command {
 				return err
 			}
 			log.Info("serving", "version", version, "http", a.Addr(), "sources", len(cfg.Sources), "endpoints", len(cfg.Endpoints))
-			stop := reloadOnHangup(c.Context(), a)
+			stop := reloadOn(c.Context(), hangups, a)
 			err = a.Run(c.Context())
 			stop()
 			if cerr := a.Close(); err == nil && cerr != nil {
@@ -57,10 +61,8 @@ func newServe() *cobra.Command {
 	return c
 }
 
-// reloadOnHangup reloads at each SIGHUP until the function that it returns is called, which waits for a reload under way.
-func reloadOnHangup(ctx context.Context, a *app.App) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
+// reloadOn reloads at each signal until the function that it returns is called, which waits for a reload under way.
+func reloadOn(ctx context.Context, hangups <-chan os.Signal, a *app.App) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -74,7 +76,6 @@ func reloadOnHangup(ctx context.Context, a *app.App) (stop func()) {
 		}
 	})
 	return func() {
-		signal.Stop(hangups)
 		cancel()
 		wg.Wait()
 	}

@@ -95,7 +95,11 @@ func (x *restoration) read(tr *tar.Reader) error {
 		if x.manifest != nil {
 			return &BackupError{"the archive goes on after its manifest, with " + h.Name, "it was changed since it was made; take another one"}
 		}
-		if err := x.file(h, tr); err != nil {
+		err = x.file(h, tr)
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return &BackupError{"the archive ends within " + h.Name, "it was cut short; take another one"}
+		}
+		if err != nil {
 			return fmt.Errorf("%s in the archive: %w", h.Name, err)
 		}
 	}
