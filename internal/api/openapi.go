@@ -48,7 +48,7 @@ func schemaName(t reflect.Type, hint string) string {
 func problemResponses(registry huma.Registry) map[string]*huma.Response {
 	schema := registry.Schema(reflect.TypeFor[problemDocument](), true, "")
 	out := map[string]*huma.Response{}
-	for _, code := range []int{400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 429, 500, 503} {
+	for _, code := range []int{400, 401, 403, 404, 406, 409, 410, 412, 413, 415, 422, 429, 500, 503} {
 		out[strconv.Itoa(code)] = &huma.Response{Description: http.StatusText(code), Content: map[string]*huma.MediaType{problemMediaType: {Schema: schema}}}
 	}
 	return out

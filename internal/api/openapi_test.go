@@ -196,7 +196,7 @@ func codes(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read(`Problem\{[^}]*Code: +"([a-z_]+)"`, slices.DeleteFunc(process, func(f string) bool { return strings.HasSuffix(f, "_test.go") })...)
+	read(`(?:Problem\{[^}]*Code: +|\bconflict\()"([a-z_]+)"`, slices.DeleteFunc(process, func(f string) bool { return strings.HasSuffix(f, "_test.go") })...)
 	slices.Sort(out)
 	return slices.Compact(out)
 }

@@ -72,6 +72,9 @@ func (s *Server) operation(rt route) huma.Operation {
 // answers are the statuses of problems that a route may answer with.
 func answers(rt route) []int {
 	out := []int{400, 401, 403, 404, 406, 422, 429, 500, 503}
+	if rt.produces == mediaNDJSON {
+		out = append(out, 410)
+	}
 	if rt.method != http.MethodGet {
 		out = append(out, 409, 412, 413, 415)
 	}
