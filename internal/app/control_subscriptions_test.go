@@ -253,3 +253,43 @@ func TestNewSource(t *testing.T) {
 		return err == nil && len(got.Starts) == 2
 	})
 }
+
+// TestRestore puts back what a change had ended or replaced before the store refused it. Nothing of the old definition is missed.
+func TestRestore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	ctx, c := t.Context(), w.control
+	w.insert("shop", 0, "red", "x") // 1
+	for path, change := range map[string]func(def deliver.Range) ([]deliver.Range, error){
+		"ended": func(def deliver.Range) ([]deliver.Range, error) { return c.end(ctx, def) },
+		"replaced": func(def deliver.Range) ([]deliver.Range, error) {
+			def.Subject = "orders/nothing"
+			return c.place(ctx, def, func(*source) uint64 { return deliver.FromNow })
+		},
+	} {
+		e, _ := w.endpoint(operator(), path)
+		s := w.subscribe(operator(), e.ID, api.From{}, "order.changed")
+		r, err := w.app.store.APISubscription(ctx, s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed, err := change(definitionOf(&r))
+		if err != nil || len(changed) == 0 {
+			t.Fatal(changed, err)
+		}
+		seq := int(w.next["shop"])
+		if path == "ended" {
+			w.insert("shop", 1, "red", "x") // while it was ended
+		}
+		c.restore(ctx, definitionOf(&r), changed)
+		last := int(w.insert("shop", 2, "red", "x"))
+		var want []int
+		for ; seq <= last; seq++ {
+			want = append(want, seq)
+		}
+		if d := cmp.Diff(want, w.seqs(path, len(want))); d != "" {
+			t.Error(path, d)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 // Package store keeps what Rowhook must remember beside the log: which log belongs to it, who owns which slot,
-// how far endpoints have come, the events that wait or are parked, every attempt, where subscriptions start. It also
-// keeps the send journal, a plain file that knows of sends before their attempts are recorded.
+// how far endpoints have come, the events that wait or are parked, every attempt, what subscriptions cover; the
+// endpoints, subscriptions and keys that the API makes, with their secrets encrypted; the versions of the event types.
+// It also keeps the send journal, a plain file that knows of sends before their attempts are recorded.
 //
 // The store is an SQLite database, rowhook.db, in a folder of its own, which belongs to one process: a second one is
 // refused by a lock that dies with its holder. Because of that, leases of an earlier process end when the store is
