@@ -171,7 +171,7 @@ func (w *wordReader) skipSpace() {
 			w.skipTo("*/")
 		case bytes.HasPrefix(w.b, []byte("*/")): // the end of a versioned comment
 			w.b = w.b[2:]
-		case bytes.HasPrefix(w.b, []byte("-- ")), bytes.HasPrefix(w.b, []byte("#")):
+		case bytes.HasPrefix(w.b, []byte("#")), bytes.HasPrefix(w.b, []byte("--")) && (len(w.b) == 2 || w.b[2] <= ' '): // "--\n" too
 			w.skipTo("\n")
 		default:
 			return
