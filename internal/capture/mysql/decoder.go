@@ -18,7 +18,7 @@ var ErrUnsupportedColumn = errors.New("column cannot be decoded exactly")
 var errMalformedEvent = errors.New("malformed binlog event")
 
 func malformedEvent(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", errMalformedEvent, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %w", errMalformedEvent, fmt.Errorf(format, args...))
 }
 
 // DecoderOptions say what a Decoder decodes. Wanted and ColumnTypes must be set.

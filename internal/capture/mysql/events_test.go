@@ -32,7 +32,7 @@ func FuzzEvents(f *testing.F) {
 func FuzzPayload(f *testing.F) {
 	f.Add(payloadBody(f, event(evXID, make([]byte, 8)), event(evQuery, queryBody("", "COMMIT"))))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		_ = eachInPayload(body, func([]byte) error { return nil })
+		_ = new(payloadReader).each(body, func([]byte) error { return nil })
 	})
 }
 
@@ -126,7 +126,7 @@ func TestPayloadIsRefusedWhenItContradictsItself(t *testing.T) {
 	t.Parallel()
 	good := payloadBody(t, event(evXID, make([]byte, 8)))
 	var n int
-	if err := eachInPayload(good, func([]byte) error { n++; return nil }); err != nil || n != 1 {
+	if err := new(payloadReader).each(good, func([]byte) error { n++; return nil }); err != nil || n != 1 {
 		t.Fatalf("%d events, %v; want 1", n, err)
 	}
 	lying := event(evXID, make([]byte, 8))
@@ -139,7 +139,7 @@ func TestPayloadIsRefusedWhenItContradictsItself(t *testing.T) {
 		"cut off":              good[:len(good)-3],
 		"event longer than it": payloadBody(t, lying),
 	} {
-		if err := eachInPayload(body, func([]byte) error { return nil }); err == nil {
+		if err := new(payloadReader).each(body, func([]byte) error { return nil }); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

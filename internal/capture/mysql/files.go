@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"time"
 )
@@ -224,4 +225,7 @@ func (f *firstFormat) event(raw []byte) error {
 	return f.err
 }
 
-func (f *firstFormat) ended() error { return f.err }
+func (f *firstFormat) connected(bool)                       {}
+func (f *firstFormat) heard(time.Time)                      {}
+func (f *firstFormat) largePayload([]byte, io.Reader) error { return errSeen }
+func (f *firstFormat) ended() error                         { return f.err }

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -49,52 +50,108 @@ func parsePayload(body []byte) (compression uint64, payload []byte, err error) {
 	}
 }
 
-// eachInPayload calls f for the events in a TRANSACTION_PAYLOAD. An event is valid until f returns.
-func eachInPayload(body []byte, f func(event []byte) error) error {
+// payloadReader reads the events of compressed transactions. What it needs for one is kept for the next.
+type payloadReader struct {
+	zstd  *zstd.Decoder // its stream mode has no goroutine, so that it need not be closed
+	event []byte
+}
+
+// each calls f for the events in a TRANSACTION_PAYLOAD. An event is valid until f returns.
+func (p *payloadReader) each(body []byte, f func(event []byte) error) error {
 	compression, payload, err := parsePayload(body)
 	if err != nil {
 		return err
 	}
-	var in io.Reader = bytes.NewReader(payload)
+	return p.inflate(compression, bytes.NewReader(payload), f)
+}
+
+// payloadFields is more than the fields in front of the compressed events take.
+const payloadFields = 1 << 10
+
+// eachOf is each for a payload that is read to its end while it is used.
+func (p *payloadReader) eachOf(body io.Reader, f func(event []byte) error) error {
+	in := bufio.NewReaderSize(body, packetBuffer)
+	head, err := in.Peek(payloadFields)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return notOurs(err)
+	}
+	compression, rest, err := parsePayload(head)
+	if err != nil {
+		return err
+	}
+	if _, err := in.Discard(len(head) - len(rest)); err != nil {
+		return notOurs(err)
+	}
+	return p.inflate(compression, in, f)
+}
+
+func (p *payloadReader) inflate(compression uint64, in io.Reader, f func(event []byte) error) (err error) {
 	switch compression {
 	case payloadNone:
+		return p.events(in, f)
 	case payloadZstd:
-		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return fmt.Errorf("inflate a transaction payload: %w", err)
-		}
-		defer z.Close()
-		in = z
 	default:
 		return malformedEvent("TRANSACTION_PAYLOAD is compressed in the unknown way %d", compression)
 	}
-	return eachEvent(in, f)
+	if p.zstd == nil {
+		p.zstd, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	} else {
+		err = p.zstd.Reset(in)
+	}
+	if err != nil {
+		return fmt.Errorf("inflate a transaction payload: %w", err)
+	}
+	return p.events(p.zstd, f)
 }
 
-func eachEvent(in io.Reader, f func(event []byte) error) error {
-	var buf bytes.Buffer
-	for {
-		buf.Reset()
-		if n, err := io.CopyN(&buf, in, headerSize); errors.Is(err, io.EOF) && n == 0 {
-			return nil
-		} else if err != nil {
-			return malformedEvent("transaction payload: %v", err)
+// keptEvent is the largest buffer that is kept from one payload to the next.
+const keptEvent = 1 << 20
+
+func (p *payloadReader) events(in io.Reader, f func(event []byte) error) error {
+	defer func() {
+		if cap(p.event) > keptEvent {
+			p.event = nil
 		}
-		h, err := parseHeader(buf.Bytes())
+	}()
+	for {
+		if err := p.more(in, headerSize); err != nil {
+			if errors.Is(err, io.EOF) && len(p.event) == 0 {
+				return nil
+			}
+			return malformedEvent("transaction payload: %w", err)
+		}
+		h, err := parseHeader(p.event)
 		if err != nil {
 			return err
 		}
 		if h.size > maxEvent {
 			return malformedEvent("an event in a payload says that it has %d bytes", h.size)
 		}
-		// The buffer grows with what arrives, not with what the header promises.
-		if _, err := io.CopyN(&buf, in, int64(h.size)-headerSize); err != nil {
-			return malformedEvent("transaction payload: %v", err)
+		if err := p.more(in, int(h.size)); err != nil {
+			return malformedEvent("transaction payload: %w", err)
 		}
-		if err := f(buf.Bytes()); err != nil {
+		if err := f(p.event); err != nil {
+			return err
+		}
+		p.event = p.event[:0]
+	}
+}
+
+// more makes the event size bytes long. The buffer grows with what arrives, not with what the header promises.
+func (p *payloadReader) more(in io.Reader, size int) error {
+	for len(p.event) < size {
+		if len(p.event) == cap(p.event) {
+			grown := make([]byte, len(p.event), min(max(2*len(p.event), 16<<10), max(size, 16<<10)))
+			copy(grown, p.event)
+			p.event = grown
+		}
+		n, err := in.Read(p.event[len(p.event):min(size, cap(p.event))])
+		p.event = p.event[:len(p.event)+n]
+		if err != nil && len(p.event) < size {
 			return err
 		}
 	}
+	return nil
 }
 
 // maxStatement is how much of a compressed statement is inflated; its first words decide, except in CREATE TABLE.

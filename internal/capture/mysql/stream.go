@@ -2,8 +2,10 @@ package mysql
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"time"
 
@@ -24,7 +26,10 @@ type stream struct {
 	end         uint64 // offset after the last event of the file
 	files       *files // nil where transactions have GTIDs
 	checksummed bool
+	payloads    payloadReader
 	tx          openTx
+	// commitLater is set while a payload is decoded whose checksum is not known yet; commitDue when its transaction has ended.
+	commitLater, commitDue bool
 
 	// err is why the stream ended, if it was not the connection.
 	err error
@@ -115,9 +120,14 @@ func (s *stream) beginFeed() error {
 	return s.feed.Begin(s.tx.start, s.tx.gtid)
 }
 
+// connected implements events.
+func (s *stream) connected(checksummed bool) { s.checksummed = checksummed }
+
+// heard implements events.
+func (s *stream) heard(at time.Time) { s.feed.Heard(at) }
+
 // event takes one event as it stands in the file. It is not kept.
 func (s *stream) event(raw []byte) error {
-	s.feed.Heard(time.Now())
 	h, err := parseHeader(raw)
 	if err != nil {
 		return s.fault(err)
@@ -131,6 +141,10 @@ func (s *stream) event(raw []byte) error {
 			return s.fault(malformedEvent("event of type %d has no checksum", h.kind))
 		}
 		body = body[:len(body)-checksumSize]
+		end := headerSize + len(body)
+		if crc32.ChecksumIEEE(raw[:end]) != binary.LittleEndian.Uint32(raw[end:]) {
+			return s.fault(s.damaged(h))
+		}
 	}
 	if h.kind == evHeartbeat || h.kind == evHeartbeatV2 {
 		return s.idle()
@@ -140,6 +154,11 @@ func (s *stream) event(raw []byte) error {
 		return s.fault(err)
 	}
 	return s.fault(s.dispatch(h, body))
+}
+
+// damaged says that an event is not what the server wrote. Reading it again may help, if the damage was done on the way.
+func (s *stream) damaged(h eventHeader) error {
+	return notOurs(fmt.Errorf("the event of type %d and %d bytes behind %s does not match its checksum", h.kind, h.size, s.place()))
 }
 
 // advance goes behind an event of the file, and reports whether to pass over it.
@@ -302,6 +321,10 @@ func (s *stream) commit() error {
 	if !s.tx.open {
 		return malformedEvent("a transaction ends that did not begin")
 	}
+	if s.commitLater {
+		s.commitDue = true
+		return nil
+	}
 	if err := s.beginFeed(); err != nil {
 		return notOurs(err)
 	}
@@ -393,19 +416,6 @@ func (s *stream) innerStatement(kind statement) error {
 func (s *stream) statementChange() error {
 	return stop(CodeStatementChange, s.skipHint("SET GLOBAL binlog_format = 'ROW'; and let no session change it."),
 		"transaction %s at %s changes rows by a statement, and the binlog does not say which rows", s.name(), s.place())
-}
-
-func (s *stream) payload(body []byte) error {
-	if !s.tx.open {
-		return malformedEvent("a transaction payload outside a transaction")
-	}
-	return eachInPayload(body, func(raw []byte) error {
-		h, err := parseHeader(raw)
-		if err != nil {
-			return err
-		}
-		return s.dispatch(h, raw[headerSize:])
-	})
 }
 
 func (s *stream) place() string { return fmt.Sprintf("%s:%d", s.file, s.end) }
