@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"github.com/rowhook/rowhook/internal/api"
-	"github.com/rowhook/rowhook/internal/change"
 	"github.com/rowhook/rowhook/internal/config"
 	"github.com/rowhook/rowhook/internal/deliver"
+	"github.com/rowhook/rowhook/internal/event"
 	"github.com/rowhook/rowhook/internal/store"
 )
 
@@ -98,7 +98,7 @@ func (c *control) checkPatterns(ctx context.Context, who api.Caller, patterns []
 	}
 	var wrong []api.FieldProblem
 	for i, p := range patterns {
-		if !slices.ContainsFunc(types, func(t api.EventType) bool { return change.Glob(p, t.Name) }) {
+		if !slices.ContainsFunc(types, func(t api.EventType) bool { return event.MatchType(p, t.Name) }) {
 			wrong = append(wrong, api.FieldProblem{Location: fmt.Sprintf("body.types[%d]", i), Message: "matches no event type"})
 		}
 	}

@@ -146,7 +146,7 @@ func (t *tail) wants(ev *event.Event) bool {
 	if ev.Err != nil || !sees(t.filter.Tenant, ev) {
 		return false
 	}
-	if len(t.filter.Types) > 0 && !slices.ContainsFunc(t.filter.Types, func(p string) bool { return change.Glob(p, ev.Type) }) {
+	if len(t.filter.Types) > 0 && !slices.ContainsFunc(t.filter.Types, func(p string) bool { return event.MatchType(p, ev.Type) }) {
 		return false
 	}
 	return t.filter.Subject == "" || change.Glob(t.filter.Subject, ev.Subject)

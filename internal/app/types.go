@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/rowhook/rowhook/internal/change"
 	"github.com/rowhook/rowhook/internal/config"
 	"github.com/rowhook/rowhook/internal/event"
 	"github.com/rowhook/rowhook/internal/store"
@@ -26,7 +25,7 @@ func CompileTypes(cfg *config.Config) (*event.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cfg.CheckTypes(set.Names(), change.Glob); err != nil {
+	if err := cfg.CheckTypes(set.Names(), event.MatchType); err != nil {
 		return nil, err
 	}
 	return set, nil

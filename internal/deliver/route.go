@@ -101,7 +101,7 @@ func (rt *route) taken(ev *event.Event) bool {
 
 // names reports whether the range is about events of the type.
 func (r *Range) names(typ string) bool {
-	return slices.ContainsFunc(r.Types, func(p string) bool { return change.Glob(p, typ) })
+	return slices.ContainsFunc(r.Types, func(p string) bool { return event.MatchType(p, typ) })
 }
 
 // about reports whether the event's subject fits. One that failed may not know it: it is never sent, only parked wherever it might

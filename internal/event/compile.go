@@ -32,7 +32,7 @@ type opMask uint8
 
 func (m opMask) has(op change.Op) bool { return m&(1<<op) != 0 }
 
-// Compile makes event types ready to match. The error joins a *Problem for everything that is wrong.
+// Compile makes event types ready to match, beside those that are built in. The error joins a *Problem for everything that is wrong.
 func Compile(defs []Definition) (*Set, error) {
 	var problems []error
 	s := &Set{}
@@ -49,6 +49,12 @@ func Compile(defs []Definition) (*Set, error) {
 		problems = append(problems, c.problems...)
 		s.types = append(s.types, t)
 	}
+	own := builtin()
+	for i := range own {
+		c := compiler{def: &own[i]}
+		s.types = append(s.types, c.compileBuiltin())
+		problems = append(problems, c.problems...)
+	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
@@ -63,7 +69,7 @@ func (o *origin) where() string {
 	return fmt.Sprintf(" at %s:%d", o.src.file, o.fields[""].line)
 }
 
-// Definitions returns a copy of the definitions, sorted by name.
+// Definitions returns a copy of the definitions, sorted by name, with those that are built in.
 func (s *Set) Definitions() []Definition {
 	out := make([]Definition, 0, len(s.types))
 	for _, t := range s.types {

@@ -57,17 +57,12 @@ func Example(def Definition, t *change.Table, seed uint64) (*Event, error) {
 	return &m.event, nil
 }
 
-// compileExample is compile, but knows Rowhook's own type.
+// compileExample is compile, but knows Rowhook's own types.
 func (c *compiler) compileExample() *eventType {
-	if c.def.Name != TestType {
-		return c.compile()
+	if isBuiltin(c.def.Name) {
+		return c.compileBuiltin()
 	}
-	def := *c.def
-	def.Name = "test"
-	own := compiler{def: &def}
-	t := own.compile()
-	t.def.Name, c.problems = TestType, own.problems
-	return t
+	return c.compile()
 }
 
 // exampleBlock returns a block with one change of t.

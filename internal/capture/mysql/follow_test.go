@@ -24,6 +24,7 @@ type logFeed struct {
 	mu      sync.Mutex
 	changed chan struct{}
 	rows    []string
+	ddl     []string // the schema changes, which are not among the rows
 	commits int
 	heard   int
 	pos     change.Position
@@ -70,7 +71,7 @@ func (f *logFeed) Moved(file string, created uint32, offset uint64) error {
 }
 
 func (f *logFeed) Commit(file string, end uint64) error {
-	var rows []string
+	var rows, ddl []string
 	if f.segment {
 		f.builder.EndSegment(true)
 		b, err := f.builder.Finish(1, change.Position{})
@@ -81,7 +82,15 @@ func (f *logFeed) Commit(file string, end uint64) error {
 		if err != nil {
 			return err
 		}
-		if err := blk.Each(func(c *change.Change) error { rows = append(rows, changeText(c)); return nil }); err != nil {
+		err = blk.Each(func(c *change.Change) error {
+			if c.Table.IsSchemaChange() {
+				ddl = append(ddl, schemaChangeText(c))
+				return nil
+			}
+			rows = append(rows, changeText(c))
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -90,7 +99,7 @@ func (f *logFeed) Commit(file string, end uint64) error {
 			rows = append(rows, "twice: "+f.gtid.String())
 		}
 		f.set.Add(f.gtid)
-		f.rows = append(f.rows, rows...)
+		f.rows, f.ddl = append(f.rows, rows...), append(f.ddl, ddl...)
 		f.commits++
 		f.pos.File, f.pos.Offset, f.pos.GTIDSet, f.pos.CommitTime = file, end, f.set.String(), f.tx.CommitTime
 	})

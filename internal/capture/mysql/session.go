@@ -45,7 +45,7 @@ func (s *session) close() { _ = s.db.Close() }
 
 const variables = `'version','version_comment','server_id','server_uuid','log_bin','binlog_format','binlog_row_image','binlog_row_metadata',
 'gtid_mode','enforce_gtid_consistency','gtid_strict_mode','binlog_expire_logs_seconds','expire_logs_days','log_replica_updates','log_slave_updates',
-'binlog_row_value_options','binlog_transaction_compression'`
+'binlog_row_value_options','binlog_transaction_compression','lower_case_table_names'`
 
 func (s *session) learn(ctx context.Context) error {
 	rows, err := s.table(ctx, "SHOW GLOBAL VARIABLES WHERE Variable_name IN ("+variables+")")

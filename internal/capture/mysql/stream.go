@@ -22,6 +22,11 @@ type stream struct {
 	// typesErr is why the server could not be asked for column types; it passes through the decoder, but is no fault of the row.
 	typesErr error
 
+	names names
+	wants func(touched) bool // whether a statement that touches it is told
+	// schemaChanges is the table that they are told in.
+	schemaChanges *change.Table
+
 	file        string
 	end         uint64 // offset after the last event of the file
 	files       *files // nil where transactions have GTIDs
@@ -49,7 +54,8 @@ type openTx struct {
 }
 
 func newStream(ctx context.Context, r *Replica, s *session, feed Feed) *stream {
-	st := &stream{flavor: s.flavor, feed: feed, log: r.log}
+	st := &stream{flavor: s.flavor, feed: feed, log: r.log, wants: r.tables.wantsAny, schemaChanges: change.NewSchemaChangesTable(),
+		names: names{flavor: s.flavor, lower: s.lowerNames()}}
 	st.out = rowsOut{Feed: feed, s: st}
 	st.decoder = NewDecoder(DecoderOptions{
 		Flavor: s.flavor, Wanted: r.tables.wanted, Exclude: r.tables.excluded,
@@ -373,7 +379,12 @@ func (s *stream) query(h eventHeader, body []byte) (err error) {
 			return nil
 		}
 		return malformedEvent("a statement outside a transaction")
-	case !s.tx.rowsMayFollow:
+	case kind == stmtDDL:
+		if err := s.definitions(schema, text, body); err != nil {
+			return err
+		}
+	}
+	if !s.tx.rowsMayFollow {
 		return s.openingStatement(kind)
 	}
 	return s.innerStatement(kind)
@@ -385,8 +396,6 @@ func (s *stream) openingStatement(kind statement) error {
 	case stmtBegin, stmtXAStart:
 		s.tx.rowsMayFollow, s.tx.xa = true, kind == stmtXAStart
 		return nil
-	case stmtDDL:
-		s.decoder.Reset()
 	}
 	return s.commit()
 }
@@ -407,8 +416,6 @@ func (s *stream) innerStatement(kind statement) error {
 		}
 	case stmtXAStart:
 		s.tx.xa = true
-	case stmtDDL:
-		s.decoder.Reset()
 	}
 	return nil
 }

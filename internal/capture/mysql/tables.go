@@ -31,6 +31,9 @@ func newTableSet(tables, columns []string) (tableSet, error) {
 		if len(parts) != 2 || parts[0] == "" || parts[1] == "" {
 			return set, fmt.Errorf("table %q is not schema.table", t)
 		}
+		if parts[0] == change.OwnSchema && parts[1] == change.SchemaChangesName {
+			return set, fmt.Errorf("table %q is Rowhook's own: schema changes are in the log without it", t)
+		}
 		set.tables = append(set.tables, tablePattern{parts[0], parts[1]})
 	}
 	for _, c := range columns {
@@ -53,6 +56,22 @@ func (s tableSet) wanted(schema, table string) bool {
 	return false
 }
 
+// wantsAny reports whether a wanted table may be among those that a statement touches.
+func (s tableSet) wantsAny(t touched) bool {
+	switch {
+	case t.schema == change.AllTables:
+		return true
+	case t.table != change.AllTables:
+		return s.wanted(t.schema, t.table)
+	}
+	for _, p := range s.tables {
+		if (!systemSchema(t.schema) || p.schema == t.schema) && change.Glob(p.schema, t.schema) {
+			return true
+		}
+	}
+	return false
+}
+
 // excluded reports whether a column of a wanted table stays out of the log. Names of columns are not case sensitive on the server.
 func (s tableSet) excluded(schema, table, column string) bool {
 	for _, p := range s.columns {
@@ -67,7 +86,7 @@ func (p tablePattern) String() string { return p.schema + "." + p.table }
 
 // matches never lets a wildcard reach the server's own schemas.
 func (p tablePattern) matches(schema, table string) bool {
-	if systemSchema(schema) && p.schema != schema {
+	if systemSchema(schema) && p.schema != schema || schema == change.OwnSchema && table == change.SchemaChangesName {
 		return false
 	}
 	return change.Glob(p.schema, schema) && change.Glob(p.table, table)
