@@ -86,7 +86,12 @@ func Deliver(ctx context.Context, o DeliverOptions) (r Result, err error) {
 type sending struct {
 	requests int
 	took     time.Duration
+	// cpu is the processors' time that the sender took in all.
+	cpu time.Duration
 }
+
+// each is the sender's processor time for one request, in microseconds: unlike the rate it does not depend on what else runs.
+func (s sending) each() float64 { return float64(s.cpu.Microseconds()) / float64(s.requests) }
 
 func (s sending) rate() float64 { return float64(s.requests-1) / s.took.Seconds() }
 
@@ -103,7 +108,7 @@ func sendingOf(got arrivals, rows int) (sending, error) {
 		}
 		first, last = min(first, a.At), max(last, a.At)
 	}
-	return sending{rows, time.Duration(last - first)}, nil
+	return sending{requests: rows, took: time.Duration(last - first)}, nil
 }
 
 // awaitAll waits until so many requests have come; sender says why they may not.
@@ -138,14 +143,16 @@ func deliverResult(o DeliverOptions, own, bare []sending, d disk) Result {
 	a, b := sendRates(own), sendRates(bare)
 	ratio := median(a) / median(b)
 	r.Rows = []Row{
-		{"sender", "requests/s", "of five runs", "Rowhook is"},
-		{"net/http, bare loop", thousands(median(b)), spread(b), fmt.Sprintf("%.2f ×", ratio)},
-		{"Rowhook, from the log", thousands(median(a)), spread(a), "1.00 ×"},
+		{"sender", "requests/s", "of five runs", "Rowhook is", "processor µs each"},
+		{"net/http, bare loop", thousands(median(b)), spread(b), fmt.Sprintf("%.2f ×", ratio), fmt.Sprintf("%.0f", median(sendTimes(bare)))},
+		{"Rowhook, from the log", thousands(median(a)), spread(a), "1.00 ×", fmt.Sprintf("%.0f", median(sendTimes(own)))},
 	}
 	r.Measured.Add("rowhook_requests_per_s", round(median(a), 0))
 	r.Measured.Add("bare_loop_requests_per_s", round(median(b), 0))
 	r.Measured.Add("rowhook_requests_per_s_runs", whole(a))
 	r.Measured.Add("bare_loop_requests_per_s_runs", whole(b))
+	r.Measured.Add("rowhook_cpu_us_per_request", round(median(sendTimes(own)), 1))
+	r.Measured.Add("bare_loop_cpu_us_per_request", round(median(sendTimes(bare)), 1))
 	r.Ratios.Add("to_bare_loop", round(ratio, 3))
 	r.Settings.Add("rows", o.Rows)
 	r.Settings.Add("rounds", rounds)
@@ -163,6 +170,14 @@ func sendRates(all []sending) []float64 {
 	out := make([]float64, 0, len(all))
 	for _, s := range all {
 		out = append(out, s.rate())
+	}
+	return out
+}
+
+func sendTimes(all []sending) []float64 {
+	out := make([]float64, 0, len(all))
+	for _, s := range all {
+		out = append(out, s.each())
 	}
 	return out
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/rowhook/rowhook/internal/store"
 	"github.com/rowhook/rowhook/webhook"
@@ -50,6 +51,8 @@ func deliverRowhook(ctx context.Context, o DeliverOptions, dir string) (s sendin
 	if s, err = sendingOf(got, o.Rows); err != nil {
 		return s, err
 	}
+	// Start and stop are in it, some tenths of a second.
+	s.cpu = serve.cmd.ProcessState.UserTime() + serve.cmd.ProcessState.SystemTime()
 	return s, os.RemoveAll(dir)
 }
 
@@ -98,6 +101,10 @@ func deliverBare(ctx context.Context, o DeliverOptions) (s sending, err error) {
 	defer transport.CloseIdleConnections()
 	client, url := &http.Client{Transport: transport, Timeout: 20 * time.Second}, "http://"+to.addr+"/hook"
 	var next atomic.Int64
+	before, err := ownTime()
+	if err != nil {
+		return s, err
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	for range deliverConnections {
 		g.Go(func() error {
@@ -112,11 +119,26 @@ func deliverBare(ctx context.Context, o DeliverOptions) (s sending, err error) {
 	if err := g.Wait(); err != nil {
 		return s, err
 	}
+	after, err := ownTime()
+	if err != nil {
+		return s, err
+	}
 	got, err := to.arrivals(ctx)
 	if err != nil {
 		return s, err
 	}
-	return sendingOf(got, o.Rows)
+	s, err = sendingOf(got, o.Rows)
+	s.cpu = after - before
+	return s, err
+}
+
+// ownTime is the processors' time that this process has taken so far.
+func ownTime() (time.Duration, error) {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0, fmt.Errorf("ask for the process's own time: %w", err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
 }
 
 func postBare(ctx context.Context, client *http.Client, url string, m *message) error {

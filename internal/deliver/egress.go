@@ -1,13 +1,10 @@
 package deliver
 
 import (
-	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -19,13 +16,7 @@ import (
 
 // Time-outs and sizes of a connection to an endpoint.
 const (
-	defaultConnectTimeout  = 5 * time.Second
-	tlsHandshakeTimeout    = 5 * time.Second
-	defaultResponseTimeout = 20 * time.Second
-	idleConnTimeout        = 60 * time.Second
-	maxResponseHeaderBytes = 16 << 10
-	defaultIdlePerHost     = 64
-	defaultIdleConns       = 4096
+	defaultConnectTimeout = 5 * time.Second
 )
 
 // ErrEgressBlocked is wrapped by errors that say that the egress guard refused
@@ -128,7 +119,7 @@ func egressPrefixes(prefixes []netip.Prefix) ([]netip.Prefix, error) {
 
 // DialContext connects to address, "host:port", over TCP within the connect
 // timeout. It fails with an *EgressError in the chain if the guard refuses the
-// address that the name turned out to have. It fits http.Transport.DialContext.
+// address that the name turned out to have. It fits what dials elsewhere.
 func (e *Egress) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := e.dialer.DialContext(ctx, network, address)
 	if blocked := (*EgressError)(nil); errors.As(err, &blocked) {
@@ -417,76 +408,4 @@ func egressReserved() []egressRange {
 		ranges = append(ranges, egressRange{netip.MustParsePrefix(r[0]), r[1]})
 	}
 	return ranges
-}
-
-// TransportOptions are what a transport may be told; zero values mean the
-// defaults, and none may be negative.
-type TransportOptions struct {
-	// MaxIdleConnsPerHost is how many unused connections are kept for one
-	// host and port; 0 means 64.
-	MaxIdleConnsPerHost int
-	// MaxIdleConns is how many unused connections are kept in all; 0 means 4096.
-	MaxIdleConns int
-	// ResponseTimeout bounds the wait for the answer's headers and, for a
-	// client, the whole attempt, with connecting and reading; 0 means 20 s.
-	ResponseTimeout time.Duration
-	// TLS is cloned; nil means the system's roots and TLS 1.2 or later.
-	TLS *tls.Config
-}
-
-// NewTransport returns a transport that connects through the guard alone: it
-// uses no proxy, whatever the environment says, since a proxy would do the
-// dialling. It speaks HTTP/1.1, keeps connections for 60 s, reads 16 KiB of
-// response headers, and asks for no compression. It does not look at the
-// scheme and, like any transport, follows no redirect. The caller owns it.
-func NewTransport(e *Egress, opts TransportOptions) *http.Transport {
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
-	if opts.TLS != nil {
-		tlsConfig = opts.TLS.Clone()
-	}
-	var http1 http.Protocols
-	http1.SetHTTP1(true)
-	return &http.Transport{
-		Proxy:                  nil,
-		DialContext:            e.DialContext,
-		TLSClientConfig:        tlsConfig,
-		TLSHandshakeTimeout:    tlsHandshakeTimeout,
-		Protocols:              &http1,
-		DisableCompression:     true,
-		MaxIdleConns:           cmp.Or(opts.MaxIdleConns, defaultIdleConns),
-		MaxIdleConnsPerHost:    cmp.Or(opts.MaxIdleConnsPerHost, defaultIdlePerHost),
-		IdleConnTimeout:        idleConnTimeout,
-		ResponseHeaderTimeout:  cmp.Or(opts.ResponseTimeout, defaultResponseTimeout),
-		MaxResponseHeaderBytes: maxResponseHeaderBytes,
-	}
-}
-
-// NewClient returns a client over NewTransport that returns redirects as they
-// are, never follows them, keeps no cookies, and refuses plain http unless the
-// policy allows it, even for a URL that an earlier policy let in.
-func NewClient(e *Egress, opts TransportOptions) *http.Client {
-	return &http.Client{
-		Transport: &schemeGuard{egress: e, Transport: NewTransport(e, opts)},
-		Timeout:   cmp.Or(opts.ResponseTimeout, defaultResponseTimeout),
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		},
-	}
-}
-
-// schemeGuard checks the scheme of every request that its transport sends.
-type schemeGuard struct {
-	egress *Egress
-	*http.Transport
-}
-
-// RoundTrip sends r unless its scheme is refused.
-func (g *schemeGuard) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := g.egress.checkScheme(r.URL.Scheme); err != nil {
-		if r.Body != nil {
-			_ = r.Body.Close()
-		}
-		return nil, err
-	}
-	return g.Transport.RoundTrip(r)
 }

@@ -4,17 +4,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 func newTestEgress(tb testing.TB, policy EgressPolicy) *Egress {
@@ -340,69 +336,6 @@ func TestCheckDNS(t *testing.T) {
 	var dnsErr *net.DNSError
 	if err := e.CheckDNS(t.Context(), "https://hook.lost.test/"); !errors.As(err, &dnsErr) {
 		t.Errorf("a failed lookup: %v", err)
-	}
-}
-
-func TestClient(t *testing.T) {
-	t.Parallel()
-	var hits atomic.Int64
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		hits.Add(1)
-		if r.Proto != "HTTP/1.1" || r.Header.Get("Accept-Encoding") != "" {
-			t.Errorf("%s, Accept-Encoding %q", r.Proto, r.Header.Get("Accept-Encoding"))
-		}
-		if r.URL.Path == "/big" {
-			w.Header().Set("X-Big", strings.Repeat("x", 20<<10))
-		}
-		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
-	}))
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	opts := TransportOptions{TLS: server.Client().Transport.(*http.Transport).TLSClientConfig}
-
-	closed := newTestEgress(t, EgressPolicy{})
-	if _, err := NewClient(closed, opts).Post(server.URL, "", strings.NewReader("x")); !errors.Is(err, ErrEgressBlocked) || hits.Load() != 0 {
-		t.Errorf("a receiver on this machine by default: %v, %d requests", err, hits.Load())
-	}
-	open := newTestEgress(t, EgressPolicy{AllowCIDRs: prefixes("127.0.0.0/8")})
-	client := NewClient(open, opts)
-	t.Cleanup(client.CloseIdleConnections)
-	resp, err := client.Post(server.URL, "", strings.NewReader("x"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusTemporaryRedirect || hits.Load() != 1 {
-		t.Errorf("status %d after %d requests; want the redirect itself", resp.StatusCode, hits.Load())
-	}
-	if _, err := client.Get(server.URL + "/big"); err == nil {
-		t.Error("20 KiB of headers are accepted")
-	}
-	before := hits.Load()
-	plain := strings.Replace(server.URL, "https", "http", 1)
-	if _, err := client.Post(plain, "", strings.NewReader("x")); !errors.Is(err, ErrEgressBlocked) || hits.Load() != before {
-		t.Errorf("plain http: %v", err)
-	}
-	if _, err := client.Get(plain); !errors.Is(err, ErrEgressBlocked) {
-		t.Errorf("plain http without a body: %v", err)
-	}
-}
-
-func TestTransportDefaults(t *testing.T) {
-	t.Parallel()
-	e := newTestEgress(t, EgressPolicy{})
-	tr := NewTransport(e, TransportOptions{})
-	if tr.Proxy != nil || tr.MaxIdleConnsPerHost != 64 || tr.MaxIdleConns != 4096 || tr.IdleConnTimeout != time.Minute ||
-		tr.TLSHandshakeTimeout != 5*time.Second || tr.ResponseHeaderTimeout != 20*time.Second || tr.MaxResponseHeaderBytes != 16<<10 ||
-		!tr.DisableCompression || e.dialer.Timeout != 5*time.Second || tr.Protocols.String() != "{HTTP1}" {
-		t.Errorf("%+v", tr)
-	}
-	opts := TransportOptions{MaxIdleConnsPerHost: 3, MaxIdleConns: 5, ResponseTimeout: time.Second}
-	tr, client := NewTransport(e, opts), NewClient(e, opts)
-	if tr.MaxIdleConnsPerHost != 3 || tr.MaxIdleConns != 5 || tr.ResponseHeaderTimeout != time.Second || client.Timeout != time.Second {
-		t.Errorf("%+v, %+v", tr, client)
 	}
 }
 

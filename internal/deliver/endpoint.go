@@ -30,9 +30,10 @@ type EndpointConfig struct {
 // Endpoint is a customer's URL, ready to be sent to.
 type Endpoint struct {
 	EndpointConfig
-	url       *url.URL
-	signer    *webhook.Signer
-	userAgent string
+	target *Target
+	signer *webhook.Signer
+	// head is what every request begins with.
+	head []byte
 }
 
 // NewEndpoint checks the declaration; egress decides which URLs are allowed.
@@ -48,5 +49,7 @@ func NewEndpoint(c EndpointConfig, egress *Egress) (*Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", c.Name, err)
 	}
-	return &Endpoint{EndpointConfig: c, url: u, signer: signer, userAgent: c.UserAgent}, nil
+	ep := &Endpoint{EndpointConfig: c, target: newTarget(u), signer: signer}
+	ep.head = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nContent-Type: application/json\r\n", ep.target.uri, ep.target.host, c.UserAgent)
+	return ep, nil
 }

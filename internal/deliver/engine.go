@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,7 +84,7 @@ type Deps struct {
 	Loader  Loader
 	Journal Journal
 	Leases  Leases
-	Client  *http.Client
+	Client  Poster
 	// Observer may be nil.
 	Observer Observer
 }
@@ -193,7 +192,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.opts.Budget.join(e)
 	defer e.opts.Budget.leave(e)
 	defer close(e.ended)
-	if err := e.recover(ctx); err != nil {
+	if err := e.recover(ctx); err != nil && ctx.Err() != nil {
+		return nil //nolint:nilerr // the end was asked for before there was anything to end
+	} else if err != nil {
 		return fmt.Errorf("deliver %s: %w", e.opts.Source, err)
 	}
 	close(e.ready)

@@ -1,8 +1,6 @@
 package deliver
 
 import (
-	"errors"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -49,15 +47,5 @@ func TestPoisonReasonNamesItsCode(t *testing.T) {
 	}
 	if got := poisonReason(translate.ErrNotExact); !strings.HasPrefix(got, "not_exact: ") {
 		t.Errorf("reason = %q", got)
-	}
-}
-
-// A URL may carry a token, and attempts are read by people.
-func TestAttemptsDoNotHoldTheURL(t *testing.T) {
-	t.Parallel()
-	e := &Engine{sendCtx: t.Context()}
-	out := e.failure(&url.Error{Op: "Post", URL: "https://example.com/hook?token=secret", Err: errors.New("no route to host")})
-	if out.err != "no route to host" || out.code != "network" {
-		t.Errorf("%+v", out)
 	}
 }

@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -9,10 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"syscall"
 	"time"
@@ -72,10 +69,8 @@ func (e *Engine) attempt(l *lane, it *item) result {
 	if !ok {
 		return result{verdict: aborted}
 	}
-	ctx, cancel := context.WithTimeout(e.sendCtx, ep.Timeout)
-	defer cancel()
 	if it.body == nil {
-		if res, ok := e.load(ctx, l, it); !ok {
+		if res, ok := e.loadWithin(ep.Timeout, l, it); !ok {
 			return res
 		}
 		if ep, ok = l.definition(); !ok {
@@ -91,7 +86,7 @@ func (e *Engine) attempt(l *lane, it *item) result {
 		}
 		return result{verdict: failed, spare: true, reason: "journal"}
 	}
-	out := e.post(ctx, ep, it, started)
+	out := e.post(ep, it, started)
 	if out.code == "aborted" {
 		return result{verdict: aborted}
 	}
@@ -113,33 +108,38 @@ func verdictOf(out outcome) verdict {
 	}
 }
 
-func (e *Engine) post(ctx context.Context, ep *Endpoint, it *item, at time.Time) outcome {
-	req := ep.request(ctx, it, at)
-	resp, err := e.deps.Client.Do(req)
+// loadWithin is load with a deadline.
+func (e *Engine) loadWithin(timeout time.Duration, l *lane, it *item) (result, bool) {
+	ctx, cancel := context.WithTimeout(e.sendCtx, timeout)
+	defer cancel()
+	return e.load(ctx, l, it)
+}
+
+// post sends the request of one attempt, which began at the given time.
+func (e *Engine) post(ep *Endpoint, it *item, at time.Time) outcome {
+	a, err := e.deps.Client.Post(e.sendCtx, ep.target, ep.request(it, at), at.Add(ep.Timeout))
 	if err != nil {
 		return e.failure(err)
 	}
-	defer resp.Body.Close()
-	out := answer(resp)
-	// An answer that is read to its end keeps the connection; a longer one costs the sender its connection, not us memory. The
-	// status has said all that counts, whatever becomes of the rest.
-	if _, err := io.CopyN(io.Discard, resp.Body, maxResponse+1); err != nil && !errors.Is(err, io.EOF) && out.code != "ok" {
-		out.err = "answer cut off: " + err.Error()
+	out := answer(a)
+	// The status has said all that counts, whatever becomes of the rest.
+	if a.Cut != nil && out.code != "ok" {
+		out.err = "answer cut off: " + a.Cut.Error()
 	}
 	return out
 }
 
-func answer(resp *http.Response) outcome {
-	out := outcome{status: resp.StatusCode}
+func answer(a Answer) outcome {
+	out := outcome{status: a.Status}
 	switch {
-	case resp.StatusCode >= 200 && resp.StatusCode < 300:
+	case a.Status >= 200 && a.Status < 300:
 		out.code = "ok"
-	case resp.StatusCode == http.StatusGone:
+	case a.Status == http.StatusGone:
 		out.code = "gone"
 	default:
-		out.code = "http_" + strconv.Itoa(resp.StatusCode)
-		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
-			out.retryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
+		out.code = "http_" + strconv.Itoa(a.Status)
+		if a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable {
+			out.retryAfter = retryAfter(a.RetryAfter, time.Now())
 		}
 	}
 	return out
@@ -165,10 +165,6 @@ func (e *Engine) failure(err error) outcome {
 		return outcome{code: "aborted"}
 	}
 	code := failureCode(err)
-	// The client's error begins with the whole URL, which may carry a token; what is recorded is what went wrong.
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
-	}
 	return outcome{code: code, err: err.Error()}
 }
 
@@ -209,31 +205,19 @@ func isTLS(err error) bool {
 }
 
 // request makes the signed request of one attempt. The signature is of this attempt's time; the id is the event's.
-func (ep *Endpoint) request(ctx context.Context, it *item, at time.Time) *http.Request {
+func (ep *Endpoint) request(it *item, at time.Time) *Request {
 	ts := at.Unix()
-	sig := ep.signer.AppendSignature(make([]byte, 0, 64), it.id, ts, it.body)
-	req := &http.Request{
-		Method: http.MethodPost, URL: ep.url, Host: ep.url.Host,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{
-			"Content-Type":      {"application/json"},
-			"User-Agent":        {ep.userAgent},
-			"Webhook-Id":        {it.id},
-			"Webhook-Timestamp": {strconv.FormatInt(ts, 10)},
-			"Webhook-Signature": {string(sig)},
-			"Rowhook-Attempt":   {strconv.FormatUint(uint64(it.attempts)+1, 10)},
-			"Rowhook-Seq":       {strconv.FormatUint(it.ref.Seq, 10)},
-		},
-		ContentLength: int64(len(it.body)),
-		Body:          io.NopCloser(bytes.NewReader(it.body)),
-	}
+	h := append(make([]byte, 0, len(ep.head)+320), ep.head...)
+	h = append(append(append(h, "Webhook-Id: "...), it.id...), "\r\nWebhook-Timestamp: "...)
+	h = append(strconv.AppendInt(h, ts, 10), "\r\nWebhook-Signature: "...)
+	h = append(ep.signer.AppendSignature(h, it.id, ts, it.body), "\r\nRowhook-Attempt: "...)
+	h = append(strconv.AppendUint(h, uint64(it.attempts)+1, 10), "\r\nRowhook-Seq: "...)
+	h = append(strconv.AppendUint(h, it.ref.Seq, 10), "\r\nContent-Length: "...)
+	h = strconv.AppendInt(h, int64(len(it.body)), 10)
 	if it.test {
-		maps.Copy(req.Header, http.Header{"Rowhook-Test": {"1"}})
+		h = append(h, "\r\nRowhook-Test: 1"...)
 	}
-	// net/http repeats a request on a fresh connection when an idle one turns out closed before anything was sent.
-	body := it.body
-	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	return req.WithContext(ctx)
+	return &Request{Head: append(h, "\r\n\r\n"...), Body: it.body}
 }
 
 func (l *lane) sendRecord(it *item, at time.Time) Send {

@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -24,17 +23,15 @@ func answerOf(t *testing.T, h http.HandlerFunc) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ep, err := NewEndpoint(EndpointConfig{Name: "a", URL: srv.URL, Secrets: []webhook.Secret{webhook.NewSecret()}}, egress)
+	ep, err := NewEndpoint(EndpointConfig{Name: "a", URL: srv.URL, Secrets: []webhook.Secret{webhook.NewSecret()}, Timeout: 20 * time.Second}, egress)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := NewClient(egress, TransportOptions{})
+	client := NewClient(egress, ClientOptions{})
 	t.Cleanup(client.CloseIdleConnections)
 	e := New(Options{Log: slog.New(slog.DiscardHandler)}, Deps{Client: client})
 	e.sendCtx = t.Context()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	return e.post(ctx, ep, &item{ref: EventRef{1, "t"}, id: "evt_1", body: []byte(`{"id":"evt_1"}`)}, time.Now())
+	return e.post(ep, &item{ref: EventRef{1, "t"}, id: "evt_1", body: []byte(`{"id":"evt_1"}`)}, time.Now())
 }
 
 func TestRedirectIsAFailureAndNotFollowed(t *testing.T) {

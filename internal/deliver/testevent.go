@@ -37,14 +37,12 @@ func (e *Engine) sendTest(ctx context.Context, l *lane, ep *Endpoint, it *item) 
 	if err := errors.Join(e.gate.wait(wctx), e.mayWrite(wctx)); err != nil {
 		return nil, fmt.Errorf("wait until results can be recorded: %w", err)
 	}
-	sctx, cancel := context.WithTimeout(e.sendCtx, ep.Timeout)
-	defer cancel()
 	started := time.Now()
 	mark, err := e.deps.Journal.Append(l.sendRecord(it, started))
 	if err != nil {
 		return nil, fmt.Errorf("write the send journal: %w", err)
 	}
-	out := e.post(sctx, ep, it, started)
+	out := e.post(ep, it, started)
 	if out.code == "aborted" {
 		return nil, ErrEnded
 	}

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -204,9 +205,7 @@ func (w *world) start() *process {
 		}
 		opts.Endpoints = append(opts.Endpoints, ep)
 	}
-	p.engine = New(opts, Deps{Log: w.log, Store: p, Loader: w.store, Journal: p.journal, Leases: w.store, Client: &http.Client{
-		Transport: p, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}})
+	p.engine = New(opts, Deps{Log: w.log, Store: p, Loader: w.store, Journal: p.journal, Leases: w.store, Client: p})
 	if w.bounds != nil {
 		p.engine.bounds = *w.bounds
 	}
@@ -234,6 +233,23 @@ func (p *process) Commit(ctx context.Context, b Batch) error {
 		return errKilled
 	}
 	return p.w.store.Commit(ctx, b)
+}
+
+// Post is RoundTrip for what goes over the wire.
+func (p *process) Post(ctx context.Context, to *Target, r *Request, deadline time.Time) (Answer, error) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(slices.Concat(r.Head, r.Body))))
+	if err != nil {
+		return Answer{}, err
+	}
+	req.URL.Scheme, req.URL.Host = to.scheme, to.host
+	resp, err := p.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return Answer{}, err
+	}
+	_, cut := io.Copy(io.Discard, resp.Body)
+	return Answer{Status: resp.StatusCode, RetryAfter: resp.Header.Get("Retry-After"), Cut: cut}, resp.Body.Close()
 }
 
 // RoundTrip brings a request to its receiver.
