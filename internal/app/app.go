@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -51,7 +50,7 @@ type App struct {
 	socket   net.Listener
 	api      *api.Server
 	egress   *deliver.Egress
-	client   *http.Client
+	client   *deliver.Client
 	budget   *deliver.Budget
 	claims   []deliver.Claim
 	sources  []*source
@@ -145,7 +144,7 @@ func (a *App) openDelivery(ctx context.Context) ([]*deliver.Endpoint, error) {
 	if a.egress, err = deliver.NewEgress(a.cfg.Egress); err != nil {
 		return nil, err
 	}
-	a.client = deliver.NewClient(a.egress, deliver.TransportOptions{MaxIdleConnsPerHost: config.MaxConcurrency, ResponseTimeout: config.MaxTimeout})
+	a.client = deliver.NewClient(a.egress, deliver.ClientOptions{MaxIdlePerTarget: config.MaxConcurrency})
 	a.budget = deliver.NewBudget(queueBytes)
 	endpoints, err := newEndpoints(a.cfg, a.egress, a.version)
 	if err != nil {
