@@ -1,0 +1,146 @@
+package e2e
+
+import (
+	"context"
+	"database/sql/driver"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rowhook/rowhook/internal/dbserver"
+	"github.com/rowhook/rowhook/internal/dbserver/dbservertest"
+)
+
+// Sakila's whole load, whose triggers write further tables, is in the log as it is in the tables.
+func TestEqualityOfSakila(t *testing.T) {
+	t.Parallel()
+	dbservertest.Each(t, func(t *testing.T, srv *dbserver.Server) {
+		name, _ := dbservertest.Database(t, srv)
+		p := newRecording(t, srv, name, "")
+		loadSakila(t, srv, name, "schema.sql")
+		m := newMirror(t, srv, name)
+		loadSakila(t, srv, name, "data.sql")
+		p.caughtUp()
+		p.stop()
+		p.play(m.apply)
+		m.finish()
+		m.equal()
+		if m.applied < 40_000 {
+			t.Errorf("only %d changes were applied", m.applied)
+		}
+	})
+}
+
+// loadSakila runs one of Sakila's two files in the database.
+func loadSakila(t *testing.T, srv *dbserver.Server, database, file string) {
+	t.Helper()
+	db, err := srv.Open(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The files leave their settings in the session.
+	defer func() { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }()
+	text, err := os.ReadFile(filepath.Join("..", "examples", "sakila", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, piece := range sakilaPieces(strings.ReplaceAll(string(text), "sakila.", "")) {
+		must(t, conn, piece)
+	}
+	must(t, conn, "COMMIT")
+}
+
+// sakilaPieces cuts the file where the client's word DELIMITER stands, and leaves out what would make another database of it.
+func sakilaPieces(text string) []string {
+	delimiter := ";"
+	var pieces []string
+	var piece strings.Builder
+	flush := func() {
+		parts := []string{piece.String()}
+		if delimiter != ";" {
+			parts = strings.Split(piece.String(), delimiter)
+		}
+		for _, p := range parts {
+			if p = strings.TrimSpace(p); p != "" {
+				pieces = append(pieces, p)
+			}
+		}
+		piece.Reset()
+	}
+	for line := range strings.Lines(text) {
+		if next, ok := strings.CutPrefix(line, "DELIMITER "); ok {
+			flush()
+			delimiter = strings.TrimSpace(next)
+			continue
+		}
+		if strings.HasPrefix(line, "USE sakila") || strings.Contains(line, "SCHEMA IF EXISTS sakila") || strings.HasPrefix(line, "CREATE SCHEMA") {
+			continue
+		}
+		piece.WriteString(line)
+	}
+	flush()
+	return pieces
+}
+
+// pauseFor waits so many milliseconds.
+func pauseFor(ctx context.Context, ms int) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(ms) * time.Millisecond):
+		return nil
+	}
+}
+
+// Random transactions on random tables of all types, with every sort of key and image, while the capture is killed again and again.
+func TestEqualityOfRandomTables(t *testing.T) {
+	t.Parallel()
+	dbservertest.Each(t, func(t *testing.T, srv *dbserver.Server) {
+		equalityOfRandomTables(t, srv, 6, 250, 5)
+	})
+}
+
+func equalityOfRandomTables(t *testing.T, srv *dbserver.Server, tables, transactions, kills int) {
+	t.Helper()
+	from := seed(t)
+	r := rand.New(rand.NewPCG(from, 1))
+	name, db := dbservertest.Database(t, srv)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := randomTables(t, db, srv.Kind(), r, tables)
+	conn.Close()
+	p := newRecording(t, srv, name, "")
+	m := newMirror(t, srv, name)
+	load := startRandomLoad(t.Context(), db, made, from, transactions)
+	p.killAtRandom(r, kills)
+	load.finish(t)
+	p.caughtUp()
+	p.stop()
+	p.play(m.apply)
+	m.finish()
+	m.equal()
+	if m.applied < transactions {
+		t.Errorf("only %d changes were applied", m.applied)
+	}
+}
+
+// killAtRandom kills and restarts the capture so many times.
+func (p *recording) killAtRandom(r *rand.Rand, kills int) {
+	p.t.Helper()
+	for range kills {
+		_ = pauseFor(p.t.Context(), 50+r.IntN(900))
+		p.daemon.mustRun()
+		p.daemon.kill()
+		p.start()
+	}
+}
