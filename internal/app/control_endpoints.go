@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -31,7 +32,7 @@ func (c *control) CreateEndpoint(ctx context.Context, who api.Caller, e api.NewE
 	if err != nil {
 		return api.Endpoint{}, "", err
 	}
-	ep, err := c.checked(&r)
+	ep, err := c.checked(ctx, &r)
 	if err != nil {
 		return api.Endpoint{}, "", err
 	}
@@ -125,9 +126,14 @@ func settingsOf(s store.EndpointSettings, concurrency *int, timeout *time.Durati
 	return s, nil
 }
 
-// checked makes an endpoint of a record that somebody asked for: its URL passes the guard.
-func (c *control) checked(r *store.EndpointRecord) (*deliver.Endpoint, error) {
-	if err := c.app.egress.CheckURL(r.URL); err != nil {
+// checked makes an endpoint of a record that somebody asked for: its URL passes the guard, and its name leads somewhere now. Each send
+// looks the name up again, and checks what it leads to then.
+func (c *control) checked(ctx context.Context, r *store.EndpointRecord) (*deliver.Endpoint, error) {
+	err := c.app.egress.CheckDNS(ctx, r.URL)
+	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
+		return nil, invalid("body.url", "its host cannot be found: %s", lookup.Err)
+	}
+	if err != nil {
 		return nil, invalid("body.url", "%v", err)
 	}
 	return c.ready(r, time.Now())
@@ -206,7 +212,7 @@ func (c *control) UpdateEndpoint(ctx context.Context, who api.Caller, id string,
 			return nil
 		}
 		r.URL = *ch.URL
-		_, err = c.checked(r)
+		_, err = c.checked(ctx, r)
 		return err
 	})
 }

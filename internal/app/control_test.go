@@ -188,6 +188,7 @@ func TestRequestsThatAreWrong(t *testing.T) {
 		"body.url ":        {URL: "https://user:pass@example.com/"},
 		"body.url  ":       {URL: "ftp://example.com/"},
 		"body.url   ":      {},
+		"body.url    ":     {URL: "https://nothing.invalid/"},
 		"body.concurrency": {URL: url, Concurrency: &zero},
 		"body.timeout":     {URL: url, Timeout: &long},
 		"body.queue_bytes": {URL: url, QueueBytes: &size},
