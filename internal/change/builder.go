@@ -75,17 +75,20 @@ type Builder struct {
 	epoch  uint64
 	types  uint64
 
+	// body begins with headRoom bytes in which Finish writes the header, so that a large block need not be copied.
 	body    []byte
 	tables  []*Table
 	index   map[*Table]uint32
 	changes uint32
 
 	segment, change, row int // offsets of the open lengths
+
+	head []byte // of the last block; its memory is used again
 }
 
 // NewBuilder returns a Builder for the named source, whose blocks carry the writer's epoch.
 func NewBuilder(source string, epoch uint64) *Builder {
-	return &Builder{source: source, epoch: epoch, index: map[*Table]uint32{}}
+	return &Builder{source: source, epoch: epoch, index: map[*Table]uint32{}, body: make([]byte, headRoom, 2*headRoom)}
 }
 
 // SetTypesVersion sets the version of the event types that the block being built and all blocks after it are to be read with. It
@@ -93,7 +96,7 @@ func NewBuilder(source string, epoch uint64) *Builder {
 func (b *Builder) SetTypesVersion(v uint64) { b.types = v }
 
 // Size returns the bytes of the block so far, without its header.
-func (b *Builder) Size() int { return len(b.body) }
+func (b *Builder) Size() int { return len(b.body) - headRoom }
 
 // Changes returns the number of changes in the block so far.
 func (b *Builder) Changes() uint32 { return b.changes }
@@ -170,11 +173,45 @@ func (b *Builder) EndRow(p []byte, before bool, absent []byte) {
 
 // Finish returns the block in a buffer of its own and makes the builder ready for the next one.
 func (b *Builder) Finish(firstSeq uint64, pos Position) ([]byte, error) {
+	head, err := b.appendHead(b.head[:0], firstSeq, pos)
+	if err != nil {
+		return nil, err
+	}
+	b.head = head
+	n := len(b.body)
+	fits := cap(b.body)-n <= n/4 // or the block would hold much more memory than it needs
+	var out []byte
+	if n >= leastGiven && fits && len(head) <= headRoom {
+		out = b.body[headRoom-len(head):]
+		copy(out, head)
+		b.body = nil
+	} else {
+		out = make([]byte, 0, len(head)+b.Size())
+		out = append(append(out, head...), b.body[headRoom:]...)
+	}
+	if b.body == nil || n >= leastGiven && !fits || cap(b.body) > mostPlanned {
+		b.body = make([]byte, headRoom, min(n+n/16, mostPlanned)) // the next block is probably as large
+	}
+	b.body, b.tables, b.changes = b.body[:headRoom], b.tables[:0], 0
+	clear(b.index)
+	return out, nil
+}
+
+const (
+	// headRoom is as large as headers usually are, with a table or some.
+	headRoom = 4 << 10
+	// leastGiven is from where on a copy costs more than a new buffer.
+	leastGiven = 64 << 10
+	// mostPlanned is the largest buffer that is made ready for a next block.
+	mostPlanned = 2 << 20
+)
+
+// appendHead appends what stands before the segments.
+func (b *Builder) appendHead(out []byte, firstSeq uint64, pos Position) ([]byte, error) {
 	position, err := pos.Marshal()
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, len(b.body)+len(position)+len(b.source)+64+512*len(b.tables))
 	out = appendUint(out, blockVersion, FormatVersion)
 	out = appendString(out, blockSource, b.source)
 	out = appendUint(out, blockEpoch, b.epoch)
@@ -190,14 +227,7 @@ func (b *Builder) Finish(firstSeq uint64, pos Position) ([]byte, error) {
 			return nil, fmt.Errorf("encode table %s: %w", t.FullName(), err)
 		}
 	}
-	out = append(out, b.body...)
-	b.reset()
 	return out, nil
-}
-
-func (b *Builder) reset() {
-	b.body, b.tables, b.changes = b.body[:0], b.tables[:0], 0
-	clear(b.index)
 }
 
 // AppendInt appends a KindInt value.
@@ -248,7 +278,7 @@ func CloseValue(p []byte, at int) []byte { return closeLength(p, at, 1) }
 func openLength(p []byte, num protowire.Number, width int) ([]byte, int) {
 	p = protowire.AppendTag(p, num, protowire.BytesType)
 	at := len(p)
-	return append(p, make([]byte, width)...), at
+	return append(p, 0, 0, 0, 0)[:at+width], at // the longest width is 4
 }
 
 // closeLength writes the length of p[at+width:] at p[at:], padded to width, and moves the content where it does not fit.

@@ -31,7 +31,11 @@ type rowsDecoder struct {
 	// before and after are the columns that the images carry; an insert has only after, a delete only before.
 	before, after image
 	rest          []byte
-	json          jsonText
+	// last is the before image of the update being decoded, if both images carry all columns.
+	last lastImage
+	// valueByValue decodes both images of an update, to compare; set by tests.
+	valueByValue bool
+	json         jsonText
 }
 
 // image is which columns the row images of one event carry.
@@ -201,6 +205,9 @@ func (d *rowsDecoder) pass(out Rows) error {
 }
 
 func (d *rowsDecoder) write(b *change.Builder, out Rows) error {
+	if d.op == change.Update && d.before.full && d.after.full && !d.valueByValue {
+		return d.writeUpdate(b, out)
+	}
 	b.BeginChange(d.op, d.plan.table)
 	for _, im := range [...]*image{&d.before, &d.after} {
 		if !im.used {
