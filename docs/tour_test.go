@@ -118,6 +118,12 @@ func TestTour(t *testing.T) {
 		if g, w := plain(got), plain(string(rendered(t))); g != w {
 			t.Errorf("the receiver printed\n%s\nbut for its place in the source it must be\n%s", g, w)
 		}
+		for _, line := range blockLines(one(t, "README.md", "sh", "control")) {
+			if out, err := s.command(line).CombinedOutput(); err != nil || len(out) == 0 {
+				t.Errorf("%s: %v\n%s", line, err, out)
+			}
+		}
+		s.await("receiver", `"test":true`)
 	})
 }
 
