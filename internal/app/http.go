@@ -33,14 +33,26 @@ func (a *App) listen() error {
 
 // serveHTTP answers on the address, where the API wants a key, and on the socket, where it does not, until ctx ends.
 func (a *App) serveHTTP(ctx context.Context) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /livez", a.livez)
-	mux.Handle("/", a.api.Handler(false))
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serve(ctx, a.listener, mux) })
+	g.Go(func() error { return serve(ctx, a.listener, a.handler()) })
 	g.Go(func() error { return serve(ctx, a.socket, a.api.Handler(true)) })
 	return g.Wait()
+}
+
+// handler answers the two paths without a key itself and leaves every other to the API, whose answers are problems.
+func (a *App) handler() http.Handler {
+	metrics, rest := promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}), a.api.Handler(false)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		get := r.Method == http.MethodGet || r.Method == http.MethodHead
+		switch {
+		case get && r.URL.Path == "/metrics":
+			metrics.ServeHTTP(w, r)
+		case get && r.URL.Path == "/livez":
+			a.livez(w, r)
+		default:
+			rest.ServeHTTP(w, r)
+		}
+	})
 }
 
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
