@@ -10,6 +10,7 @@ func (s *stream) definitions(schema string, text, body []byte) error {
 	s.decoder.Reset()
 	var wanted []change.SchemaChange
 	for _, t := range s.names.tablesOf(schema, text, body) {
+		s.schemas.touch(t)
 		if s.wants(t) {
 			wanted = append(wanted, change.SchemaChange{Schema: t.schema, Table: t.table, Kind: t.kind})
 		}

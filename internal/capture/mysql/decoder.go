@@ -31,6 +31,9 @@ type DecoderOptions struct {
 	// ColumnTypes returns information_schema's COLUMN_TYPE by column name of the table as it is now. It is asked once for each
 	// table definition seen in the binlog. A column that it does not name is described by what the binlog says.
 	ColumnTypes func(schema, table string) (map[string]string, error)
+	// Schema returns the columns of a table whose TABLE_MAP does not name them, as they were when its rows were written. An error that
+	// wraps errUncertain stops at the table's rows. Without it, such rows cannot be read.
+	Schema func(schema, table string) (*tableSchema, error)
 }
 
 // Rows takes the rows of one event.

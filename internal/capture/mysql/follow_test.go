@@ -24,6 +24,7 @@ type logFeed struct {
 	mu      sync.Mutex
 	changed chan struct{}
 	rows    []string
+	text    func(*change.Change) string
 	ddl     []string // the schema changes, which are not among the rows
 	commits int
 	heard   int
@@ -41,7 +42,7 @@ func newLogFeed(t *testing.T, flavor change.Flavor, from change.Position) *logFe
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &logFeed{changed: make(chan struct{}, 1), pos: from, set: set}
+	return &logFeed{changed: make(chan struct{}, 1), pos: from, set: set, text: changeText}
 }
 
 func (f *logFeed) Server(id string) { f.locked(func() { f.pos.Server = id }) }
@@ -87,7 +88,7 @@ func (f *logFeed) Commit(file string, end uint64) error {
 				ddl = append(ddl, schemaChangeText(c))
 				return nil
 			}
-			rows = append(rows, changeText(c))
+			rows = append(rows, f.text(c))
 			return nil
 		})
 		if err != nil {

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -91,8 +92,9 @@ func (d *Decoder) newPlan(body []byte) (*plan, error) {
 		return nil, err
 	}
 	if !m.named() {
-		p.err = fmt.Errorf("table %s.%s: %w: run SET GLOBAL binlog_row_metadata=FULL; rows written before that cannot be read, so attach after it", p.schema, p.name, ErrRowMetadata)
-		return p, nil
+		if p.err, err = d.complete(m); p.err != nil || err != nil {
+			return p, err
+		}
 	}
 	types, err := d.opts.ColumnTypes(p.schema, p.name)
 	if err != nil {
@@ -100,6 +102,21 @@ func (d *Decoder) newPlan(body []byte) (*plan, error) {
 	}
 	p.err = p.build(m, types, d.opts.Exclude)
 	return p, nil
+}
+
+// complete names the columns of a TABLE_MAP that does not. why is what speaks against the table.
+func (d *Decoder) complete(m *tableMap) (why, err error) {
+	if d.opts.Schema == nil {
+		return fmt.Errorf("table %s.%s: %w", m.schema, m.name, ErrRowMetadata), nil
+	}
+	t, err := d.opts.Schema(m.schema, m.name)
+	if errors.Is(err, errUncertain) {
+		return err, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m.complete(t), nil
 }
 
 // named reports whether every column has a name.

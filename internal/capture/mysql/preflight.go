@@ -117,12 +117,22 @@ func settingFindings(s *session) []Finding {
 	found := []Finding{
 		requireSetting(s, CodeLogBin, "ON", "the server writes no binlog", logBinHint),
 		requireSetting(s, CodeBinlogFormat, "ROW", "changes are written as statements, which do not say which rows changed", setGlobal(s, "binlog_format", "'ROW'")),
-		requireSetting(s, CodeRowMetadata, "FULL", "the binlog carries no column names", setGlobal(s, "binlog_row_metadata", "'FULL'")),
+		rowMetadata(s),
 	}
 	if s.flavor == change.MySQL {
 		found = append(found, gtidMode(s))
 	}
 	return found
+}
+
+// rowMetadata is a setting without which following works as long as nobody changes a table.
+func rowMetadata(s *session) Finding {
+	f := requireSetting(s, CodeRowMetadata, "FULL", "", setGlobal(s, CodeRowMetadata, "'FULL'"))
+	if have, known := s.vars[CodeRowMetadata]; known && f.Severity == Error {
+		f.Severity = Warning
+		f.Message = fmt.Sprintf("binlog_row_metadata is %s, not FULL: the binlog carries no column names. They are read from information_schema, and the source stops at rows that were written before a table was altered, renamed or dropped, if it reads them after that", have)
+	}
+	return f
 }
 
 // gtidMode is a setting without which following works, on this one server.

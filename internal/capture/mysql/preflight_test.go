@@ -70,13 +70,13 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 			exec(t, db, "CREATE TABLE sheet_rows (id INT PRIMARY KEY)")
 			found := check(t, config(srv, name+".sheet_row"))
 			mentions(t, finding(t, found, CodeBinlogFormat, Error).SQL, "binlog_format", "ROW")
-			mentions(t, finding(t, found, CodeRowMetadata, Error).SQL, "binlog_row_metadata", "FULL")
+			mentions(t, finding(t, found, CodeRowMetadata, Warning).SQL, "binlog_row_metadata", "FULL")
 			mentions(t, finding(t, found, CodeRowImage, Warning).SQL, "binlog_row_image")
 			mentions(t, finding(t, found, CodeRetention, Error).SQL, "binlog_expire_logs_seconds")
 			mentions(t, finding(t, found, CodeUnknownTable, Error).Message, "did you mean "+name+".sheet_rows")
 
 			_, err := replica(t, config(srv, name+".*")).Attach(t.Context(), AtNow)
-			stopCode(t, err, CodeBinlogFormat, "binlog_format", "binlog_row_metadata")
+			stopCode(t, err, CodeBinlogFormat, "binlog_format")
 		})
 	}
 }

@@ -26,6 +26,7 @@ type stream struct {
 	wants func(touched) bool // whether a statement that touches it is told
 	// schemaChanges is the table that they are told in.
 	schemaChanges *change.Table
+	schemas       *schemas
 
 	file        string
 	end         uint64 // offset after the last event of the file
@@ -57,6 +58,7 @@ func newStream(ctx context.Context, r *Replica, s *session, feed Feed) *stream {
 	st := &stream{flavor: s.flavor, feed: feed, log: r.log, wants: r.tables.wantsAny, schemaChanges: change.NewSchemaChangesTable(),
 		names: names{flavor: s.flavor, lower: s.lowerNames()}}
 	st.out = rowsOut{Feed: feed, s: st}
+	st.schemas = newSchemas(ctx, r, s, st.names, func() { feed.Heard(time.Now()) })
 	st.decoder = NewDecoder(DecoderOptions{
 		Flavor: s.flavor, Wanted: r.tables.wanted, Exclude: r.tables.excluded,
 		ColumnTypes: func(schema, table string) (map[string]string, error) {
@@ -65,6 +67,13 @@ func newStream(ctx context.Context, r *Replica, s *session, feed Feed) *stream {
 				st.typesErr = err
 			}
 			return types, err
+		},
+		Schema: func(schema, table string) (*tableSchema, error) {
+			t, err := st.schemas.of(place{file: st.file, offset: st.end}, schema, table)
+			if err != nil && !errors.Is(err, errUncertain) {
+				st.typesErr = err
+			}
+			return t, err
 		},
 	})
 	return st
@@ -455,7 +464,7 @@ func (s *stream) decodeError(err error) error {
 	code, hint := CodeUndecodable, "Look for a newer release of Rowhook, or exclude the column."
 	switch {
 	case errors.Is(err, ErrRowMetadata):
-		code, hint = CodeRowMetadata, "SET GLOBAL binlog_row_metadata = 'FULL';"
+		code, hint = CodeRowMetadata, "SET GLOBAL binlog_row_metadata = 'FULL'; rows that were written before cannot be read any more."
 	case errors.Is(err, ErrUnsupportedColumn):
 		code, hint = CodeUnsupportedColumn, "Name the column under exclude_columns."
 	}

@@ -47,7 +47,7 @@ func (m *marks) Commit(file string, end uint64) error {
 }
 
 func testStream(flavor change.Flavor, feed Feed) *stream {
-	st := &stream{flavor: flavor, feed: feed, log: slog.New(slog.DiscardHandler)}
+	st := &stream{flavor: flavor, feed: feed, log: slog.New(slog.DiscardHandler), schemas: &schemas{}, wants: func(touched) bool { return false }}
 	st.out = rowsOut{Feed: feed, s: st}
 	st.decoder = NewDecoder(DecoderOptions{
 		Flavor: flavor, Wanted: func(string, string) bool { return true },

@@ -65,9 +65,13 @@ type tableMap struct {
 	schema, name string
 	columns      []mappedColumn
 	key          []int
+	nulls        []byte // a bit for each column that may be NULL
+	signs        bool   // whether it says which columns are unsigned
 
 	flavor change.Flavor
 }
+
+func (m *tableMap) nullable(column int) bool { return m.nulls[column/8]&(1<<(column%8)) != 0 }
 
 // mappedColumn is one column of a tableMap.
 type mappedColumn struct {
@@ -101,7 +105,7 @@ func parseTableMap(body []byte, flavor change.Flavor) (*tableMap, error) {
 		return nil, malformedEvent("TABLE_MAP with %d columns in %d bytes", n, len(body))
 	}
 	types, meta := r.take(n), r.take(r.count())
-	r.take((n + 7) / 8) // which columns are nullable
+	m.nulls = r.take((n + 7) / 8)
 	if r.failed {
 		return nil, malformedEvent("TABLE_MAP of %s.%s is cut off", m.schema, m.name)
 	}
@@ -195,6 +199,7 @@ func (m *tableMap) parseOptional(kind byte, v []byte) bool {
 
 // parseSignedness reads one bit for each numeric column; a missing one says signed.
 func (m *tableMap) parseSignedness(bits []byte) {
+	m.signs = true
 	n := 0
 	for i := range m.columns {
 		if !isNumeric(&m.columns[i]) {

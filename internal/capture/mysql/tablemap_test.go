@@ -43,7 +43,7 @@ func TestMissingColumnNames(t *testing.T) {
 		t.Fatalf("an error before a row arrived: %v", err)
 	}
 	err := d.Rows(eventWriteRowsV1, []byte{7, 0, 0, 0, 0, 0, 1, 0, 24}, newRowsLog())
-	if !errors.Is(err, ErrRowMetadata) || !strings.Contains(err.Error(), "s.t") || !strings.Contains(err.Error(), "SET GLOBAL binlog_row_metadata=FULL") {
+	if !errors.Is(err, ErrRowMetadata) || !strings.Contains(err.Error(), "s.t") {
 		t.Errorf("error %v", err)
 	}
 }
