@@ -18,8 +18,11 @@ import (
 const (
 	CaptureRows      = 5_000_000
 	CaptureShortRows = 200_000
-	minCaptureRows   = 1000
-	maxCaptureRows   = 100_000_000
+	// Of single-row transactions.
+	CaptureSingleRows      = 1_000_000
+	CaptureSingleShortRows = 50_000
+	minCaptureRows         = 1000
+	maxCaptureRows         = 100_000_000
 )
 
 // rounds of each reader. The middle one counts.
@@ -28,8 +31,10 @@ const rounds = 5
 // CaptureOptions of Capture.
 type CaptureOptions struct {
 	Server ServerOptions
-	// Rows that the UPDATE changes.
+	// Rows that the UPDATE changes, or that are inserted.
 	Rows int
+	// Single makes each row a transaction of its own, in place of one UPDATE of them all.
+	Single bool
 	// Progress takes lines for who waits.
 	Progress io.Writer
 }
@@ -45,8 +50,8 @@ func (o CaptureOptions) Validate() error {
 // Disk that a row takes: in the table, its undo log, the binlog, the server's temporary copy of it, and the log.
 const diskPerRow = 2600
 
-// Capture measures how fast a backlog of one large UPDATE is read: the events as they are, decoded by go-mysql, and by Rowhook into
-// its durable log. The three take turns.
+// Capture measures how fast a backlog is read, of one large UPDATE or of single-row transactions: the events as they are, decoded by
+// go-mysql, and by Rowhook into its durable log. The three take turns.
 func Capture(ctx context.Context, o CaptureOptions) (Result, error) {
 	if err := o.Validate(); err != nil {
 		return Result{}, err
@@ -72,7 +77,7 @@ func Capture(ctx context.Context, o CaptureOptions) (Result, error) {
 func poolFor(rows int) string { return fmt.Sprintf("%dM", min(256+rows*400>>20, 3072)) }
 
 func captureOn(ctx context.Context, s *site, o CaptureOptions, p *Progress) (Result, error) {
-	b, err := makeBacklog(ctx, s, o.Rows, p)
+	b, err := makeBacklog(ctx, s, o, p)
 	if err != nil {
 		return Result{}, err
 	}
@@ -87,39 +92,54 @@ func captureOn(ctx context.Context, s *site, o CaptureOptions, p *Progress) (Res
 	return captureResult(ctx, b, runs)
 }
 
-// backlog is an UPDATE that waits in the binlog of a server.
+// backlog is what waits in the binlog of a server.
 type backlog struct {
 	*site
-	rows   int
-	from   change.Position // just before the UPDATE
-	flavor change.Flavor
-	took   time.Duration // of the UPDATE
+	rows         int
+	transactions int
+	from         change.Position // just before it
+	flavor       change.Flavor
+	took         time.Duration // that the server took to make it
 }
 
-// makeBacklog fills the table and changes all of it. The UPDATE begins a binlog file of its own, so that no reader has to pass over
+// makeBacklog makes the table and what is to be read of it. That begins a binlog file of its own, so that no reader has to pass over
 // what was before.
-func makeBacklog(ctx context.Context, s *site, rows int, p *Progress) (*backlog, error) {
-	p.Step("loading %s rows", thousands(float64(rows)))
-	if err := s.load(ctx, rows, p); err != nil {
+func makeBacklog(ctx context.Context, s *site, o CaptureOptions, p *Progress) (*backlog, error) {
+	b := &backlog{site: s, rows: o.Rows, transactions: 1, flavor: change.Flavor(s.kind)}
+	prepare, commit := b.prepareUpdate, b.commitUpdate
+	if o.Single {
+		b.transactions = o.Rows
+		prepare, commit = b.prepareSingle, b.commitSingle
+	}
+	if err := prepare(ctx, p); err != nil {
 		return nil, err
 	}
 	if err := s.exec(ctx, "FLUSH BINARY LOGS"); err != nil {
 		return nil, err
 	}
-	b := &backlog{site: s, rows: rows, flavor: change.Flavor(s.kind)}
 	replica, err := b.replica()
 	if err != nil {
 		return nil, err
 	}
 	if b.from, err = replica.Attach(ctx, "now"); err != nil {
-		return nil, fmt.Errorf("find the position before the UPDATE: %w", err)
+		return nil, fmt.Errorf("find the position before the backlog: %w", err)
 	}
-	p.Step("updating all of them in one transaction")
-	if b.took, err = s.updateAll(ctx, rows); err != nil {
+	if err := commit(ctx, p); err != nil {
 		return nil, err
 	}
-	p.Step("the server took %.1f s for the UPDATE", b.took.Seconds())
+	p.Step("the server took %.1f s for it", b.took.Seconds())
 	return b, nil
+}
+
+func (b *backlog) prepareUpdate(ctx context.Context, p *Progress) error {
+	p.Step("loading %s rows", thousands(float64(b.rows)))
+	return b.load(ctx, b.rows, p)
+}
+
+func (b *backlog) commitUpdate(ctx context.Context, p *Progress) (err error) {
+	p.Step("updating all of them in one transaction")
+	b.took, err = b.updateAll(ctx, b.rows)
+	return err
 }
 
 // reading is one turn of one reader.
@@ -195,10 +215,9 @@ func rates(rows int, rs []reading) []float64 {
 }
 
 func captureResult(ctx context.Context, b *backlog, runs [][]reading) (Result, error) {
-	r := Result{Scenario: "capture", Server: string(b.kind)}
+	r := Result{Scenario: b.scenario(), Server: string(b.kind)}
 	binlog, logged := runs[raw][0].bytes, runs[rowhook][0].bytes
-	r.Title = fmt.Sprintf("capture: the backlog of one UPDATE of %s rows of 12 columns, before and after image (%s MB of binlog), on %s %s",
-		thousands(float64(b.rows)), thousands(float64(binlog)/1e6), b.kind, b.version)
+	r.Title = fmt.Sprintf("%s: the backlog of %s (%s MB of binlog), on %s %s", r.Scenario, b.what(), thousands(float64(binlog)/1e6), b.kind, b.version)
 	r.Rows = append(r.Rows, Row{"reader", "rows/s", "of five runs", "MB of binlog/s", "Rowhook is"})
 	names := []string{raw: "raw", goMySQL: "gomysql", rowhook: "rowhook"}
 	medians := make([]float64, len(names))
@@ -213,7 +232,7 @@ func captureResult(ctx context.Context, b *backlog, runs [][]reading) (Result, e
 		r.Measured.Add(names[who]+"_rows_per_s", round(medians[who], 0))
 		r.Measured.Add(names[who]+"_rows_per_s_runs", whole(all))
 	}
-	r.Measured.Add("update_s", round(b.took.Seconds(), 3))
+	r.Measured.Add("commit_s", round(b.took.Seconds(), 3))
 	r.Measured.Add("binlog_bytes", binlog)
 	r.Measured.Add("log_bytes", logged)
 	r.Ratios.Add("to_gomysql", round(medians[rowhook]/medians[goMySQL], 3))
@@ -221,13 +240,30 @@ func captureResult(ctx context.Context, b *backlog, runs [][]reading) (Result, e
 	return r, b.describeCapture(ctx, &r.Settings)
 }
 
+func (b *backlog) single() bool { return b.transactions > 1 }
+
+func (b *backlog) scenario() string {
+	if b.single() {
+		return "capture_single"
+	}
+	return "capture"
+}
+
+func (b *backlog) what() string {
+	if b.single() {
+		return fmt.Sprintf("%s transactions, each an INSERT of one row of 12 columns", thousands(float64(b.rows)))
+	}
+	return fmt.Sprintf("one UPDATE of %s rows of 12 columns, before and after image", thousands(float64(b.rows)))
+}
+
 func (b *backlog) describeCapture(ctx context.Context, f *Figures) error {
 	f.Add("rows", b.rows)
+	f.Add("transactions", b.transactions)
 	f.Add("rounds", rounds)
 	f.Add("raw", "go-mysql "+moduleVersion(goMySQLModule)+": RawModeEnabled, SynchronousEventHandler, checksums not verified, from GTID set")
 	f.Add("gomysql", "go-mysql "+moduleVersion(goMySQLModule)+": GetEvent, defaults, VerifyChecksum, from GTID set; decoded rows are counted and dropped")
 	f.Add("rowhook", "checksums verified, decoded, blocks of up to 1 MiB, each fsynced in the log before the next; ends with the last row on the disk")
-	f.Add("clock", "from connecting to the end of the transaction, each in this process")
+	f.Add("clock", "from connecting to the end of the last transaction, each in this process")
 	f.Add("tls", "off")
 	describeMachine(f)
 	return b.describe(ctx, f)

@@ -36,7 +36,7 @@ func (b *backlog) syncerConfig() (replication.BinlogSyncerConfig, error) {
 	}, nil
 }
 
-// start begins the stream just before the UPDATE.
+// start begins the stream just before the backlog.
 func (b *backlog) start(cfg replication.BinlogSyncerConfig) (*replication.BinlogSyncer, *replication.BinlogStreamer, error) {
 	set, err := gomysql.ParseGTIDSet(string(b.flavor), b.from.GTIDSet)
 	if err != nil {
@@ -59,7 +59,7 @@ func readRaw(ctx context.Context, b *backlog, _ string) (reading, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	h := &rawCounter{began: time.Now(), done: cancel}
+	h := &rawCounter{began: time.Now(), done: cancel, want: b.transactions}
 	cfg.RawModeEnabled, cfg.SynchronousEventHandler = true, h
 	syncer, streamer, err := b.start(cfg)
 	if err != nil {
@@ -73,10 +73,12 @@ func readRaw(ctx context.Context, b *backlog, _ string) (reading, error) {
 	return h.got, nil
 }
 
-// rawCounter counts the row events of the first transaction that has any.
+// rawCounter counts the row events, until as many transactions as are wanted had some.
 type rawCounter struct {
 	began time.Time
 	got   reading
+	want  int  // transactions to come
+	rows  bool // seen in the transaction that is being read
 	done  context.CancelFunc
 }
 
@@ -87,12 +89,18 @@ func (c *rawCounter) HandleEvent(e *replication.BinlogEvent) error {
 	}
 	c.got.bytes += int64(len(e.RawData))
 	switch e.Header.EventType {
-	case replication.UPDATE_ROWS_EVENTv1, replication.UPDATE_ROWS_EVENTv2, replication.MARIADB_UPDATE_ROWS_COMPRESSED_EVENT_V1:
+	case replication.UPDATE_ROWS_EVENTv1, replication.UPDATE_ROWS_EVENTv2, replication.MARIADB_UPDATE_ROWS_COMPRESSED_EVENT_V1,
+		replication.WRITE_ROWS_EVENTv1, replication.WRITE_ROWS_EVENTv2, replication.MARIADB_WRITE_ROWS_COMPRESSED_EVENT_V1:
 		c.got.event++
+		c.rows = true
 	case replication.TRANSACTION_PAYLOAD_EVENT:
 		return errors.New("the server compresses transactions: set binlog_transaction_compression = OFF for the benchmark")
 	case replication.XID_EVENT:
-		if c.got.event > 0 {
+		if !c.rows {
+			return nil
+		}
+		c.rows = false
+		if c.want--; c.want == 0 {
 			c.got.took = time.Since(c.began)
 			c.done()
 		}
@@ -114,6 +122,7 @@ func readGoMySQL(ctx context.Context, b *backlog, _ string) (reading, error) {
 		return reading{}, err
 	}
 	defer syncer.Close()
+	want, seen := b.transactions, 0 // transactions to come, rows of those that ended
 	for {
 		e, err := streamer.GetEvent(ctx)
 		if err != nil {
@@ -123,9 +132,17 @@ func readGoMySQL(ctx context.Context, b *backlog, _ string) (reading, error) {
 		switch body := e.Event.(type) {
 		case *replication.RowsEvent:
 			got.event++
-			got.rows += len(body.Rows) / 2 // before and after
+			if body.Type() == replication.EnumRowsEventTypeUpdate {
+				got.rows += len(body.Rows) / 2 // before and after
+			} else {
+				got.rows += len(body.Rows)
+			}
 		case *replication.XIDEvent:
-			if got.rows > 0 {
+			if got.rows == seen {
+				continue
+			}
+			seen = got.rows
+			if want--; want == 0 {
 				got.took = time.Since(began)
 				return got, nil
 			}

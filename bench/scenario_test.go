@@ -60,7 +60,15 @@ func TestScenarios(t *testing.T) {
 		if r.Server != string(srv.Kind()) || !strings.Contains(progress.String(), "round 5 of 5") {
 			t.Errorf("server is %s; progress:\n%s", r.Server, &progress)
 		}
-		positive(t, r.Measured, "raw_rows_per_s", "gomysql_rows_per_s", "rowhook_rows_per_s", "binlog_bytes", "log_bytes", "update_s")
+		positive(t, r.Measured, "raw_rows_per_s", "gomysql_rows_per_s", "rowhook_rows_per_s", "binlog_bytes", "log_bytes", "commit_s")
+		positive(t, r.Ratios, "to_gomysql", "to_raw")
+
+		if r, err = Capture(t.Context(), CaptureOptions{Server: server, Rows: 2500, Single: true, Progress: &progress}); err != nil {
+			t.Fatalf("%v\n%s", err, &progress)
+		}
+		if n, _ := r.Settings.Number("transactions"); n != 2500 || r.Scenario != "capture_single" {
+			t.Errorf("%s of %v transactions", r.Scenario, n)
+		}
 		positive(t, r.Ratios, "to_gomysql", "to_raw")
 
 		binary, err := build()

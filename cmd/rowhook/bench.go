@@ -73,16 +73,25 @@ func newBenchCapture() *cobra.Command {
 	var f benchFlags
 	var o bench.CaptureOptions
 	c := &cobra.Command{
-		Use: "capture", Short: "Read the backlog of one large UPDATE into the durable log",
-		Long: "Read the backlog of one UPDATE of many rows of 12 columns, before and after image: as raw events, decoded by go-mysql, and by\n" +
-			"Rowhook into its fsynced log.",
+		Use: "capture", Short: "Read a backlog into the durable log",
+		Long: "Read the backlog of one UPDATE of many rows of 12 columns, before and after image, or of many transactions of one row: as raw\n" +
+			"events, decoded by go-mysql, and by Rowhook into its fsynced log.",
 	}
 	f.add(c)
 	f.addServer(c)
-	c.Flags().IntVar(&o.Rows, "rows", bench.CaptureRows, fmt.Sprintf("rows that the UPDATE changes (with --short %d)", bench.CaptureShortRows))
+	c.Flags().BoolVar(&o.Single, "single", false, "a backlog of single-row transactions in place of one UPDATE")
+	c.Flags().IntVar(&o.Rows, "rows", bench.CaptureRows, fmt.Sprintf("rows of the backlog (with --short %d, with --single %d, with both %d)",
+		bench.CaptureShortRows, bench.CaptureSingleRows, bench.CaptureSingleShortRows))
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if o.Server, o.Progress = f.server, c.ErrOrStderr(); f.short && !c.Flags().Changed("rows") {
+		o.Server, o.Progress = f.server, c.ErrOrStderr()
+		switch {
+		case c.Flags().Changed("rows"):
+		case f.short && o.Single:
+			o.Rows = bench.CaptureSingleShortRows
+		case f.short:
 			o.Rows = bench.CaptureShortRows
+		case o.Single:
+			o.Rows = bench.CaptureSingleRows
 		}
 		return runBench(c, f.asJSON, o.Validate, func(ctx context.Context) (bench.Result, error) { return bench.Capture(ctx, o) })
 	}
