@@ -75,6 +75,9 @@ func (p *packets) next() (payload []byte, large bool, err error) {
 // header takes the header of a packet and returns its length.
 func (p *packets) header() (int, error) {
 	if err := p.fill(packetHeader); err != nil {
+		if p.w > p.r {
+			err = cutOff(err)
+		}
 		return 0, err
 	}
 	h := p.buf[p.r:]
