@@ -20,6 +20,7 @@ const (
 	Datetime  = Kind(rowhookv1.Kind_KIND_DATETIME)
 	Timestamp = Kind(rowhookv1.Kind_KIND_TIMESTAMP)
 	Geometry  = Kind(rowhookv1.Kind_KIND_GEOMETRY)
+	Vector    = Kind(rowhookv1.Kind_KIND_VECTOR)
 )
 
 // Op is what happened to a row.

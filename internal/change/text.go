@@ -3,6 +3,7 @@ package change
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"math"
 	"strconv"
 )
@@ -16,7 +17,7 @@ func TextValue(text []byte) Value {
 }
 
 // AppendText appends a set value as text: what events hold of it in JSON, without quotes and escapes. Integers are digits, binary
-// values base64, timestamps RFC 3339; a document stands as the server gave it.
+// values base64, timestamps RFC 3339, a vector the JSON array of its numbers; a document stands as the server gave it.
 func (v Value) AppendText(p []byte) []byte {
 	switch v.Kind {
 	case Int:
@@ -31,6 +32,8 @@ func (v Value) AppendText(p []byte) []byte {
 		return base64.StdEncoding.AppendEncode(p, v.bytes)
 	case Timestamp:
 		return AppendTimestamp(p, v.bytes)
+	case Vector:
+		return AppendVector(p, v.bytes)
 	default:
 		return append(p, v.bytes...)
 	}
@@ -43,6 +46,30 @@ func AppendNumber(p []byte, f float64, bits int) []byte {
 		format = 'e'
 	}
 	return strconv.AppendFloat(p, f, format, -1, bits)
+}
+
+// VectorNumbers returns the numbers of a KindVector value, one after the other.
+func VectorNumbers(b []byte) func(yield func(float32) bool) {
+	return func(yield func(float32) bool) {
+		for ; len(b) >= 4; b = b[4:] {
+			if !yield(math.Float32frombits(binary.LittleEndian.Uint32(b))) {
+				return
+			}
+		}
+	}
+}
+
+// AppendVector appends the numbers of a vector as a JSON array, each the shortest that reads back as the same.
+func AppendVector(p, b []byte) []byte {
+	p = append(p, '[')
+	first := true
+	for f := range VectorNumbers(b) {
+		if !first {
+			p = append(p, ',')
+		}
+		p, first = AppendNumber(p, float64(f), 32), false
+	}
+	return append(p, ']')
 }
 
 // AppendTimestamp turns "2026-01-31 13:37:00.000" into "2026-01-31T13:37:00.000Z". A zero timestamp, and what is not laid out as the

@@ -111,7 +111,7 @@ func celValue(v change.Value) ref.Val {
 		return types.Double(v.Float())
 	case change.Double:
 		return types.Double(v.Double())
-	case change.Bytes, change.Geometry:
+	case change.Bytes, change.Geometry, change.Vector:
 		return types.Bytes(v.Bytes())
 	default:
 		return types.String(v.Bytes())

@@ -2,7 +2,9 @@ package event
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -41,6 +43,8 @@ func exampleValue(c *change.Column, r *rand.Rand) func([]byte) []byte {
 		return text(fmt.Sprintf("2026-01-%02d %02d:%02d:%02d", n%31+1, n%24, n%60, n%59) + fraction(typ))
 	case change.Geometry:
 		return text("\x00\x00\x00\x00" + "\x01\x01\x00\x00\x00" + strings.Repeat("\x00", 16)) // POINT(0 0)
+	case change.Vector:
+		return text(exampleVector(typ, n))
 	default:
 		return func(p []byte) []byte { return p }
 	}
@@ -92,13 +96,30 @@ func exampleText(name, typ string, n int) string {
 		s = fmt.Sprintf("https://example.com/%d", n)
 	case strings.Contains(name, "phone"):
 		s = fmt.Sprintf("+1 555 0100 %d", n)
-	case strings.Contains(name, "uuid") || arguments(typ) == "36":
+	case typ == "inet4":
+		s = fmt.Sprintf("192.0.2.%d", n%200)
+	case typ == "inet6":
+		s = fmt.Sprintf("2001:db8::%d", n)
+	case typ == "uuid" || strings.Contains(name, "uuid") || arguments(typ) == "36":
 		s = fmt.Sprintf("00000000-0000-4000-8000-%012d", n)
 	}
 	if limit, err := strconv.Atoi(arguments(typ)); err == nil {
 		s = s[:min(len(s), max(limit, 0))]
 	}
 	return s
+}
+
+// exampleVector fits "vector(3)".
+func exampleVector(typ string, n int) string {
+	count, err := strconv.Atoi(arguments(typ))
+	if err != nil {
+		count = 1
+	}
+	var b []byte
+	for i := range count {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(n+i)/4))
+	}
+	return string(b)
 }
 
 func exampleBytes(typ string, n int) string {

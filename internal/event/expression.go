@@ -241,7 +241,7 @@ func celKind(k change.Kind) string {
 		return "double"
 	case change.Decimal:
 		return "decimal, a string: write double() around it to compare it as a number"
-	case change.Bytes, change.Geometry:
+	case change.Bytes, change.Geometry, change.Vector:
 		return "bytes"
 	default:
 		return "string"

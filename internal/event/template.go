@@ -139,7 +139,7 @@ func appendText(p []byte, v change.Value) []byte {
 		return strconv.AppendFloat(p, float64(v.Float()), 'g', -1, 32)
 	case change.Double:
 		return strconv.AppendFloat(p, v.Double(), 'g', -1, 64)
-	case change.Bytes, change.Geometry:
+	case change.Bytes, change.Geometry, change.Vector:
 		b := v.Bytes()
 		return hex.AppendEncode(p, b[:min(len(b), maxRendered)])
 	default:

@@ -85,6 +85,8 @@ func TestValuesAreExact(t *testing.T) {
 		{change.Bytes, "blob", []byte{0, 255, 254}, `"AP/+"`},
 		{change.Bytes, "blob", "", `""`},
 		{change.Geometry, "point", []byte{0, 0, 0, 0, 1}, `"AAAAAAE="`},
+		{change.Vector, "vector(3)", "\x00\x00\x80\x3f\xcd\xcc\xcc\xbd\xff\xff\x7f\x7f", `[1,-0.1,3.4028235e+38]`},
+		{change.Vector, "vector(3)", "", `[]`},
 		{change.JSON, "json", `{"a": [1, 2.50, "x", null, true], "b": 18446744073709551616}`, `{"a": [1, 2.50, "x", null, true], "b": 18446744073709551616}`},
 		{change.JSON, "json", `"text"`, `"text"`},
 		{change.JSON, "json", `{broken`, `"{broken"`},
@@ -111,6 +113,8 @@ func TestValuesThatJSONCannotHold(t *testing.T) {
 		"text":     oneColumn(t, changetest.Column("c", change.Text, "text"), "abc\xff"),
 		"late":     oneColumn(t, changetest.Column("c", change.Text, "text"), "é\xff"),
 		"json":     oneColumn(t, changetest.Column("c", change.JSON, "json"), "\"\xff\""),
+		"vector":   oneColumn(t, changetest.Column("c", change.Vector, "vector(1)"), "\x00\x00\x80\x7f"),
+		"cut off":  oneColumn(t, changetest.Column("c", change.Vector, "vector(1)"), "\x00\x00\x80"),
 		"infinity": oneColumn(t, changetest.Column("c", change.Double, "double"), math.Inf(1)),
 	} {
 		b, err := translate.AppendJSON([]byte("kept"), ev)

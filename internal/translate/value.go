@@ -38,6 +38,8 @@ func appendValue(p []byte, c *change.Column, v change.Value) ([]byte, error) {
 		return appendTimestamp(p, v.Bytes())
 	case change.Bytes, change.Geometry:
 		return append(base64.StdEncoding.AppendEncode(append(p, '"'), v.Bytes()), '"'), nil
+	case change.Vector:
+		return appendVector(p, v.Bytes())
 	case change.JSON:
 		if validJSON(v.Bytes()) {
 			return append(p, v.Bytes()...), nil
@@ -78,6 +80,19 @@ func appendFloat(p []byte, f float64, bits int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: the number is %v", ErrNotExact, f)
 	}
 	return change.AppendNumber(p, f, bits), nil
+}
+
+// appendVector appends the array of the vector's numbers. MySQL keeps out what is no number; what came otherwise is not sent.
+func appendVector(p, b []byte) ([]byte, error) {
+	if len(b)%4 != 0 {
+		return nil, fmt.Errorf("%w: a vector of %d bytes", ErrNotExact, len(b))
+	}
+	for f := range change.VectorNumbers(b) {
+		if f64 := float64(f); math.IsInf(f64, 0) || math.IsNaN(f64) {
+			return nil, fmt.Errorf("%w: a vector holds the number %v", ErrNotExact, f)
+		}
+	}
+	return change.AppendVector(p, b), nil
 }
 
 // appendTimestamp appends a timestamp as RFC 3339; what is none is text like any other.

@@ -54,6 +54,8 @@ const (
 	Kind_KIND_TIMESTAMP Kind = 12
 	// SRID (4 bytes, little-endian) and WKB.
 	Kind_KIND_GEOMETRY Kind = 13
+	// The numbers of a VECTOR: 4 bytes each, little-endian IEEE 754.
+	Kind_KIND_VECTOR Kind = 14
 )
 
 // Enum value maps for Kind.
@@ -73,6 +75,7 @@ var (
 		11: "KIND_DATETIME",
 		12: "KIND_TIMESTAMP",
 		13: "KIND_GEOMETRY",
+		14: "KIND_VECTOR",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -89,6 +92,7 @@ var (
 		"KIND_DATETIME":    11,
 		"KIND_TIMESTAMP":   12,
 		"KIND_GEOMETRY":    13,
+		"KIND_VECTOR":      14,
 	}
 )
 
@@ -935,7 +939,7 @@ const file_rowhook_v1_block_proto_rawDesc = "" +
 	"\x06before\x18\x03 \x01(\fR\x06before\x12\x14\n" +
 	"\x05after\x18\x04 \x01(\fR\x05after\x12#\n" +
 	"\rbefore_absent\x18\x05 \x01(\fR\fbeforeAbsent\x12!\n" +
-	"\fafter_absent\x18\x06 \x01(\fR\vafterAbsent*\xf2\x01\n" +
+	"\fafter_absent\x18\x06 \x01(\fR\vafterAbsent*\x83\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bKIND_INT\x10\x01\x12\r\n" +
@@ -953,7 +957,8 @@ const file_rowhook_v1_block_proto_rawDesc = "" +
 	"\x12\x11\n" +
 	"\rKIND_DATETIME\x10\v\x12\x12\n" +
 	"\x0eKIND_TIMESTAMP\x10\f\x12\x11\n" +
-	"\rKIND_GEOMETRY\x10\r*V\n" +
+	"\rKIND_GEOMETRY\x10\r\x12\x0f\n" +
+	"\vKIND_VECTOR\x10\x0e*V\n" +
 	"\x02Op\x12\x12\n" +
 	"\x0eOP_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tOP_INSERT\x10\x01\x12\r\n" +

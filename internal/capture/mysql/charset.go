@@ -2,40 +2,12 @@ package mysql
 
 import (
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/rowhook/rowhook/internal/change"
 )
 
-// textCoding is how the bytes of a text column become UTF-8.
-type textCoding uint8
-
-const (
-	codingUnsupported textCoding = iota
-	codingUTF8
-	codingASCII
-	codingLatin1
-	codingBinary
-)
-
 // collationBinary is the one collation of bytes that are no text.
 const collationBinary = 63
-
-// codingOf returns how text of the collation is read.
-func codingOf(collation uint64, flavor change.Flavor) textCoding {
-	switch charsetName(collation, flavor) {
-	case "utf8mb4", "utf8mb3":
-		return codingUTF8
-	case "ascii":
-		return codingASCII
-	case "latin1":
-		return codingLatin1
-	case "binary":
-		return codingBinary
-	default:
-		return codingUnsupported
-	}
-}
 
 // charsetName returns the character set of a collation, by the numbers that MySQL and MariaDB give them.
 func charsetName(id uint64, flavor change.Flavor) string {
@@ -172,63 +144,13 @@ func wideCharset(id uint64) string {
 // bytesPerCharacter is the most bytes that the servers reserve for a character when they turn a length into bytes.
 func bytesPerCharacter(charset string) int {
 	switch charset {
-	case "utf8mb4":
+	case "utf8mb4", "utf16", "utf16le", "utf32", "gb18030":
 		return 4
-	case "utf8mb3":
+	case "utf8mb3", "ujis", "eucjpms":
 		return 3
+	case "ucs2", "big5", "gbk", "gb2312", "sjis", "cp932", "euckr":
+		return 2
 	default:
 		return 1
-	}
-}
-
-func isASCII(v []byte) bool {
-	for len(v) >= 8 {
-		if (uint64(v[0])|uint64(v[1])|uint64(v[2])|uint64(v[3])|uint64(v[4])|uint64(v[5])|uint64(v[6])|uint64(v[7]))&0x80 != 0 {
-			return false
-		}
-		v = v[8:]
-	}
-	for _, c := range v {
-		if c >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
-// latin1ToUnicode is the upper half of MySQL's latin1: Windows-1252, with the five bytes that it leaves open as C1 controls.
-var latin1ToUnicode = [32]rune{
-	0x20ac, 0x0081, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160, 0x2039, 0x0152, 0x008d, 0x017d, 0x008f,
-	0x0090, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0x009d, 0x017e, 0x0178,
-}
-
-// appendLatin1 appends v as UTF-8.
-func appendLatin1(p, v []byte) []byte {
-	for _, c := range v {
-		switch {
-		case c < utf8.RuneSelf:
-			p = append(p, c)
-		case c < 0xa0:
-			p = utf8.AppendRune(p, latin1ToUnicode[c-0x80])
-		default:
-			p = append(p, 0xc0|c>>6, 0x80|c&0x3f)
-		}
-	}
-	return p
-}
-
-// toUTF8 appends v, a text of the given coding, and reports whether it is valid.
-func (t textCoding) toUTF8(p, v []byte) ([]byte, bool) {
-	switch t {
-	case codingUTF8:
-		return append(p, v...), utf8.Valid(v)
-	case codingASCII:
-		return append(p, v...), isASCII(v)
-	case codingLatin1:
-		return appendLatin1(p, v), true
-	case codingBinary:
-		return append(p, v...), utf8.Valid(v)
-	default:
-		return p, false
 	}
 }

@@ -44,24 +44,3 @@ func TestCollationNumbers(t *testing.T) {
 		}
 	})
 }
-
-// Every byte of latin1 is the character that the server makes of it.
-func TestLatin1(t *testing.T) {
-	t.Parallel()
-	dbservertest.Each(t, func(t *testing.T, srv *dbserver.Server) {
-		db, err := srv.Open("")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		for c := 1; c < 256; c++ {
-			var want string
-			if err := db.QueryRowContext(t.Context(), "SELECT CONVERT(CONVERT(CHAR(? USING binary) USING latin1) USING utf8mb4)", c).Scan(&want); err != nil {
-				t.Fatal(err)
-			}
-			if got := string(appendLatin1(nil, []byte{byte(c)})); got != want {
-				t.Errorf("byte %#x is %q, the server says %q", c, got, want)
-			}
-		}
-	})
-}

@@ -44,10 +44,14 @@ func (n names) utf8(text, body []byte) ([]byte, bool) {
 		return text, true
 	}
 	id := clientCollation(body)
-	if id == unknownCollation || id == collationBinary || codingOf(id, n.flavor) == codingUTF8 {
+	if id == unknownCollation {
 		return text, utf8.Valid(text)
 	}
-	return codingOf(id, n.flavor).toUTF8(nil, text)
+	coding := codingOf(id, n.flavor)
+	if coding == nil {
+		return nil, false
+	}
+	return coding.toUTF8(nil, text)
 }
 
 func distinct(in []touched) (out []touched) {

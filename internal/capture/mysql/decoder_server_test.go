@@ -111,7 +111,7 @@ func valueText(v change.Value) string {
 		return strconv.FormatFloat(float64(v.Float()), 'g', -1, 64)
 	case change.Double:
 		return strconv.FormatFloat(v.Double(), 'g', -1, 64)
-	case change.Bytes, change.Geometry:
+	case change.Bytes, change.Geometry, change.Vector:
 		return strings.ToUpper(hex.EncodeToString(v.Bytes()))
 	default:
 		return string(v.Bytes())

@@ -34,6 +34,10 @@ type rowColumn struct {
 	index int32
 	// digits are the fractional digits of a time or a decimal, whole the digits before the point.
 	digits, whole uint8
+	// coding is how the text of opText becomes UTF-8.
+	coding *textCoding
+	// unpacked is how the value of opCompressed is decoded once it is unpacked.
+	unpacked *rowColumn
 	// members are the labels of an ENUM (as Protobuf values, tag and length before them) or of a SET.
 	members [][]byte
 	name    string
@@ -69,8 +73,14 @@ const (
 	opUTF8
 	opASCII
 	opLatin1
+	opText
 	opBytes
 	opPaddedBytes
+	opVector
+	opUUID
+	opInet4
+	opInet6
+	opCompressed
 	opEnum
 	opSet
 	opJSON
@@ -135,7 +145,7 @@ func (p *plan) build(m *tableMap, types map[string]string, exclude func(schema, 
 	for i := range m.columns {
 		c, rc := &m.columns[i], &p.columns[i]
 		rc.name = c.name
-		excluded := exclude != nil && exclude(p.schema, p.name, c.name)
+		excluded := exclude != nil && exclude(p.schema, p.name, c.name) || c.hidden(types, m.flavor)
 		kind, why := rc.plan(c, types[c.name], m.flavor)
 		if excluded {
 			rc.op, rc.index = opSkip, -1
@@ -150,6 +160,9 @@ func (p *plan) build(m *tableMap, types map[string]string, exclude func(schema, 
 		rc.index = int32(len(p.table.Columns))
 		col := change.Column{Name: c.name, Number: uint32(i + 1), Kind: kind, Type: columnType(c, types[c.name], m.flavor)}
 		rc.tag = col.Number<<3 | uint32(wireType(kind))
+		if rc.unpacked != nil {
+			rc.unpacked.tag, rc.unpacked.name = rc.tag, rc.name
+		}
 		if rc.op == opEnum {
 			rc.encodeLabels()
 		}
@@ -221,8 +234,7 @@ func (rc *rowColumn) plan(c *mappedColumn, now string, flavor change.Flavor) (ki
 	case typeGeometry:
 		return rc.long(c, opBytes, change.Geometry)
 	case typeVector:
-		rc.long(c, opBytes, change.Bytes)
-		return 0, "VECTOR is not supported"
+		return rc.long(c, opVector, change.Vector)
 	default:
 		return rc.planString(c, now, flavor)
 	}

@@ -11,11 +11,14 @@ import (
 // was written with.
 func columnType(c *mappedColumn, now string, flavor change.Flavor) string {
 	word := baseWord(now)
-	if c.isMariaDBJSON(word, flavor) {
+	if c.isMariaDBJSON(word, flavor) || c.disguised(flavor) || word == "vector" && flavor == change.MariaDB && c.isVarbinary() {
 		return now
 	}
 	for _, w := range typeWords(c.typ) {
-		if w == word && (!isNumeric(c) || c.typ == typeYear || c.unsigned == strings.Contains(now, "unsigned")) {
+		if w != word || c.compressed() != strings.Contains(now, compressedComment) {
+			continue
+		}
+		if !isNumeric(c) || c.typ == typeYear || c.unsigned == strings.Contains(now, "unsigned") {
 			return now
 		}
 	}
@@ -27,14 +30,21 @@ func (c *mappedColumn) isMariaDBJSON(word string, flavor change.Flavor) bool {
 	return word == "json" && flavor == change.MariaDB && c.typ == typeBlob && c.meta[0] == 4
 }
 
+// compressedComment is how MariaDB shows that a column is compressed.
+const compressedComment = " /*M!100301 COMPRESSED*/"
+
+func (c *mappedColumn) compressed() bool {
+	return c.typ == typeVarcharCompressed || c.typ == typeBlobCompressed
+}
+
 // typeWords lists the words that information_schema uses for a type of the binlog.
 func typeWords(typ byte) []string {
 	switch typ {
 	case typeString:
 		return []string{"char", "binary"}
-	case typeVarchar, typeVarString:
+	case typeVarchar, typeVarString, typeVarcharCompressed:
 		return []string{"varchar", "varbinary"}
-	case typeBlob:
+	case typeBlob, typeBlobCompressed:
 		return []string{"tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob"}
 	case typeGeometry:
 		return []string{"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geomcollection", "geometrycollection"}
@@ -81,6 +91,8 @@ func typeWord(typ byte) string {
 		return "set"
 	case typeJSON:
 		return "json"
+	case typeVector:
+		return "vector"
 	}
 	return ""
 }
@@ -103,6 +115,8 @@ func (c *mappedColumn) describe(flavor change.Flavor) string {
 		word = "geometry"
 	case typeString, typeVarchar, typeVarString, typeBlob:
 		word = c.describeString(flavor)
+	case typeVarcharCompressed, typeBlobCompressed:
+		word = c.describeString(flavor) + compressedComment
 	}
 	if c.unsigned && c.typ != typeYear {
 		word += " unsigned"
@@ -112,7 +126,7 @@ func (c *mappedColumn) describe(flavor change.Flavor) string {
 
 func (c *mappedColumn) describeString(flavor change.Flavor) string {
 	binary := c.collation == collationBinary
-	if c.typ == typeBlob {
+	if c.typ == typeBlob || c.typ == typeBlobCompressed {
 		word := "text"
 		if binary {
 			word = "blob"
@@ -135,8 +149,29 @@ func (c *mappedColumn) quotedMembers(flavor change.Flavor) string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		s, _ := codingOf(c.collation, flavor).toUTF8(nil, m)
-		b.WriteString("'" + strings.ReplaceAll(string(s), "'", "''") + "'")
+		if coding := codingOf(c.collation, flavor); coding != nil {
+			m, _ = coding.toUTF8(nil, m)
+		}
+		b.WriteString("'" + strings.ReplaceAll(string(m), "'", "''") + "'")
 	}
 	return b.String()
+}
+
+// oldTemporalComment is how MariaDB shows that a column has the format from before 10.1.2.
+const oldTemporalComment = "/* mariadb-5.3 */"
+
+// unsupportedColumn says what stands against a column, by its type and its character set as the server names them. The decoder
+// decides by the binlog's own words; this is the same list seen from the other side.
+func unsupportedColumn(flavor change.Flavor, typ, charset string) string {
+	low, word := strings.ToLower(typ), baseWord(typ)
+	special := flavor == change.MariaDB && mariadbType(word)
+	switch {
+	case charset != "" && charset != "NULL" && charset != "utf8" && codingNamed(charset, flavor) == nil:
+		return "and this version does not know the character set " + charset
+	case !special && !plainType(word), special && word != "vector" && low != word:
+		return "which this version does not know"
+	case strings.Contains(low, oldTemporalComment) && strings.Contains(low, "("):
+		return "in the format from before MariaDB 10.1.2, whose length the binlog does not tell"
+	}
+	return ""
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"github.com/rowhook/rowhook/internal/change"
 )
 
 // serverTableName is a table as the server lists it.
@@ -145,24 +143,4 @@ func (r *Replica) checkTable(ctx context.Context, s *session, t serverTableName)
 		}
 	}
 	return found, nil
-}
-
-// unsupportedColumn says what stands against a column, by its type and its character set as the server names them. The decoder
-// decides by the binlog's own words; this is the same list seen from the other side.
-func unsupportedColumn(flavor change.Flavor, typ, charset string) string {
-	low := strings.ToLower(typ)
-	switch charset {
-	case "", "NULL", "utf8mb4", "utf8mb3", "utf8", "ascii", "latin1", "binary":
-	default:
-		return "and the character set " + charset + " is not captured yet"
-	}
-	switch {
-	case flavor == change.MariaDB && (low == "uuid" || low == "inet4" || low == "inet6"):
-		return "which is not captured yet"
-	case strings.HasPrefix(low, "vector"):
-		return "which is not captured yet"
-	case flavor == change.MariaDB && strings.Contains(low, "compressed"):
-		return "and compressed columns are not captured yet"
-	}
-	return ""
 }

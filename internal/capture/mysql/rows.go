@@ -36,6 +36,7 @@ type rowsDecoder struct {
 	// valueByValue decodes both images of an update, to compare; set by tests.
 	valueByValue bool
 	json         jsonText
+	columns      columnInflater
 }
 
 // image is which columns the row images of one event carry.
@@ -285,7 +286,7 @@ func (d *rowsDecoder) appendImage(p []byte, im *image) ([]byte, error) {
 		}
 		rest = after
 		if p, ok = d.appendValue(p, c, v); !ok {
-			return p, d.refuseValue(c)
+			return p, d.refuseValue(c, v)
 		}
 	}
 	d.rest = rest
@@ -316,16 +317,21 @@ func (rc *rowColumn) take(b []byte) (v, rest []byte, ok bool) {
 	return b[:n], b[n:], true
 }
 
-// refuseValue says which column holds a value that is not what its type allows. The value itself stays out of the error.
-func (d *rowsDecoder) refuseValue(c *rowColumn) error {
+// refuseValue says which column holds a value that is not what its type allows. Of the value itself, no more gets into the error than
+// the bytes that are no character.
+func (d *rowsDecoder) refuseValue(c *rowColumn, v []byte) error {
 	why := "a value that its type does not allow"
 	switch c.op {
-	case opUTF8:
-		why = "text that is not valid UTF-8"
-	case opASCII:
-		why = "text that is not ASCII"
+	case opUTF8, opASCII, opText:
+		at, n := c.coding.invalid(v)
+		why = fmt.Sprintf("text that is not valid %s: 0x%X, at byte %d of %d, is no character", c.coding.charset, v[at:at+n], at+1, len(v))
 	case opJSON:
 		why = "a JSON document that cannot be read"
+	case opCompressed:
+		if v, ok := d.columns.inflate(v); ok {
+			return d.refuseValue(c.unpacked, v)
+		}
+		why = "a compressed value that cannot be unpacked"
 	}
 	return fmt.Errorf("%w: %s.%s.%s holds %s; name it in exclude_columns to go on without it",
 		ErrUnsupportedColumn, d.plan.schema, d.plan.name, c.name, why)
@@ -349,6 +355,18 @@ func (d *rowsDecoder) appendValue(p []byte, c *rowColumn, v []byte) ([]byte, boo
 		return c.appendLatin1(p, v), true
 	case opBytes:
 		return c.appendBytes(p, v), true
+	case opText:
+		return c.appendText(p, v)
+	case opVector:
+		return c.appendBytes(p, v), len(v)%4 == 0
+	case opUUID, opInet4, opInet6:
+		return c.appendDisguised(p, v)
+	case opCompressed:
+		v, ok := d.columns.inflate(v)
+		if !ok {
+			return p, false
+		}
+		return d.appendValue(p, c.unpacked, v)
 	case opPaddedBytes:
 		return c.appendPadded(p, v)
 	case opEnum:

@@ -66,7 +66,7 @@ func (d *rowsDecoder) appendBefore(p []byte) ([]byte, error) {
 		}
 		rest = after
 		if p, ok = d.appendValue(p, c, v); !ok {
-			return p, d.refuseValue(c)
+			return p, d.refuseValue(c, v)
 		}
 		to := len(raw) - len(rest)
 		values[i] = lastValue{from: int32(to - len(v)), to: int32(to), end: int32(len(p) - start)}
@@ -107,7 +107,7 @@ func (d *rowsDecoder) appendAfter(p []byte, start int) ([]byte, error) {
 		p = append(p, p[start+int(same):start+int(before)]...)
 		same = here
 		if p, ok = d.appendValue(p, c, v); !ok {
-			return p, d.refuseValue(c)
+			return p, d.refuseValue(c, v)
 		}
 	}
 	d.rest = rest

@@ -8,7 +8,7 @@ import (
 	"github.com/rowhook/rowhook/internal/change"
 )
 
-// planString plans CHAR, VARCHAR, TEXT and their binary twins, and refuses the types that look like them in the binlog.
+// planString plans CHAR, VARCHAR, TEXT and their binary twins, and the types that look like them in the binlog.
 func (rc *rowColumn) planString(c *mappedColumn, now string, flavor change.Flavor) (change.Kind, string) {
 	switch c.typ {
 	case typeString, typeVarchar, typeVarString, typeVarcharCompressed:
@@ -23,22 +23,28 @@ func (rc *rowColumn) planString(c *mappedColumn, now string, flavor change.Flavo
 	default:
 		return 0, fmt.Sprintf("its type has the number %d in the binlog, which is unknown", c.typ)
 	}
-	if c.typ == typeVarcharCompressed || c.typ == typeBlobCompressed {
-		return 0, "a COMPRESSED column is not supported"
+	if c.disguised(flavor) {
+		return rc.planDisguised(c, now)
 	}
 	word := baseWord(now)
-	if word != "" && !plainType(word) {
-		return 0, fmt.Sprintf("type %s is not supported", now)
+	if flavor == change.MariaDB && word == "vector" && c.isVarbinary() {
+		rc.op = opVector
+		return change.Vector, ""
 	}
-	return rc.planText(c, c.isMariaDBJSON(word, flavor), flavor)
+	if word != "" && !plainType(word) && !mariadbType(word) {
+		return 0, fmt.Sprintf("type %s is not known to this version", now)
+	}
+	kind, why := rc.planText(c, c.isMariaDBJSON(word, flavor), flavor)
+	if why == "" && (c.typ == typeVarcharCompressed || c.typ == typeBlobCompressed) {
+		unpacked := *rc
+		rc.op, rc.unpacked = opCompressed, &unpacked
+	}
+	return kind, why
 }
 
 // plainType reports whether the word of a COLUMN_TYPE is a type that the binlog tells apart from others: then a different one there
 // means that the column was changed since. The others hide in the binlog as CHAR, VARCHAR or TEXT.
 func plainType(word string) bool {
-	if word == "vector" {
-		return false // MySQL's own says so in the binlog, MariaDB's does not
-	}
 	for typ := range 256 {
 		for _, w := range typeWords(byte(typ)) {
 			if w == word {
@@ -57,20 +63,16 @@ func (rc *rowColumn) planText(c *mappedColumn, json bool, flavor change.Flavor) 
 	if json {
 		kind = change.JSON
 	}
-	switch codingOf(c.collation, flavor) {
-	case codingUTF8:
-		rc.op = opUTF8
-	case codingASCII:
-		rc.op = opASCII
-	case codingLatin1:
-		rc.op = opLatin1
-	case codingBinary:
-		rc.op, kind = opBytes, change.Bytes
+	coding := codingOf(c.collation, flavor)
+	if coding == nil {
+		return 0, fmt.Sprintf("its character set (%s) is not known to this version", charsetName(c.collation, flavor))
+	}
+	rc.op, rc.coding = coding.op, coding
+	if coding.op == opBytes {
+		kind = change.Bytes
 		if c.typ == typeString {
 			rc.op, rc.size = opPaddedBytes, uint32(c.length())
 		}
-	default:
-		return 0, fmt.Sprintf("character set %s is not supported", charsetName(c.collation, flavor))
 	}
 	return kind, ""
 }
@@ -90,11 +92,14 @@ func (rc *rowColumn) planLabels(c *mappedColumn, flavor change.Flavor) (change.K
 		return 0, "the binlog does not tell its labels; run SET GLOBAL binlog_row_metadata=FULL"
 	}
 	coding := codingOf(c.collation, flavor)
+	if coding == nil {
+		return 0, fmt.Sprintf("its character set (%s) is not known to this version", charsetName(c.collation, flavor))
+	}
 	rc.members = make([][]byte, len(c.members))
 	for i, m := range c.members {
 		label, ok := coding.toUTF8(nil, m)
 		if !ok {
-			return 0, fmt.Sprintf("its labels, in character set %s, cannot be written as UTF-8", charsetName(c.collation, flavor))
+			return 0, fmt.Sprintf("label %d holds bytes that are no character of %s", i+1, coding.charset)
 		}
 		rc.members[i] = label
 	}
@@ -168,6 +173,13 @@ func (rc *rowColumn) appendPadded(p, v []byte) ([]byte, bool) {
 func (rc *rowColumn) openValue(p []byte) ([]byte, int) {
 	p = append(appendTag(p, rc.tag), 0)
 	return p, len(p) - 1
+}
+
+// appendText appends a text of another character set.
+func (rc *rowColumn) appendText(p, v []byte) ([]byte, bool) {
+	p, at := rc.openValue(p)
+	p, ok := rc.coding.toUTF8(p, v)
+	return change.CloseValue(p, at), ok
 }
 
 func (rc *rowColumn) appendLatin1(p, v []byte) []byte {
