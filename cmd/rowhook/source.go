@@ -14,7 +14,8 @@ func newSource() *cobra.Command {
 		newSourceList(),
 		newSourceOne("show SOURCE", "Show one source", (*api.Client).Source),
 		newSourceOne("start SOURCE", "Follow a stopped source again, from where it was", (*api.Client).StartSource),
-		newSourceOne("stop SOURCE", "Stop following a source; what its log holds is still delivered", (*api.Client).StopSource))
+		newSourceOne("stop SOURCE", "Stop following a source; what its log holds is still delivered", (*api.Client).StopSource),
+		newSourceSkip())
 }
 
 func newSourceList() *cobra.Command {
@@ -81,6 +82,18 @@ func newSourceOne(use, short string, ask func(*api.Client, context.Context, stri
 			t.row("lagging endpoints", s.Lagging)
 			t.row("since the start", "delivered", s.Delivered, "failed", s.Failed, "parked", s.Parked)
 			showReason(t, s.Name, s.Error)
+			showGaps(t, s.Gaps)
 		})
 	})
+}
+
+func showGaps(t *table, gaps []api.Gap) {
+	if len(gaps) == 0 {
+		return
+	}
+	t.line("")
+	t.row("GAP", "AT", "BEFORE SEQ", "STOP", "GIVEN UP", "BY", "REASON")
+	for _, g := range gaps {
+		t.row(g.GTID, g.Position, g.Seq, g.Code, at(&g.At), g.By, g.Reason)
+	}
 }

@@ -319,6 +319,23 @@ type Source struct {
 	Delivered  int64      `json:"delivered" doc:"since the start of the process"`
 	Failed     int64      `json:"failed"`
 	Parked     int64      `json:"parked"`
+	Gaps       []Gap      `json:"gaps,omitempty" doc:"transactions that were given up, oldest first"`
+}
+
+// Gap is a transaction that an operator gave up: its changes are not in the log.
+type Gap struct {
+	GTID     string    `json:"gtid,omitempty"`
+	Position string    `json:"position" doc:"where it begins in the binlog: file:offset"`
+	Seq      uint64    `json:"seq" doc:"of the first change behind it"`
+	Code     string    `json:"code" doc:"of the stop"`
+	Reason   string    `json:"reason"`
+	By       string    `json:"by" doc:"the id of the key, or the socket"`
+	At       time.Time `json:"at"`
+}
+
+// NewGap names the transaction to give up, by its GTID, or by its place where it has none.
+type NewGap struct {
+	GTID, Position, Reason string
 }
 
 // Reason is an error as people get it.
@@ -381,6 +398,8 @@ type Operations interface {
 	StartSource(ctx context.Context, c Caller, name string) (Source, error)
 	// StopSource stops following; delivery of what is in the log goes on.
 	StopSource(ctx context.Context, c Caller, name string) (Source, error)
+	// SkipSource gives up the transaction that a source stopped at, and follows it again.
+	SkipSource(ctx context.Context, c Caller, name string, g NewGap) (Source, error)
 	EventTypes(ctx context.Context, c Caller) ([]EventType, error)
 	EventType(ctx context.Context, c Caller, name string) (EventType, error)
 	Tenants(ctx context.Context, c Caller, p Page) ([]Tenant, string, error)

@@ -37,6 +37,12 @@ func (c *Client) StopSource(ctx context.Context, name string) (Source, error) {
 	return ask[Source](ctx, c, call{method: http.MethodPost, path: sourcePath(name, "/stop")})
 }
 
+// SkipSource gives up the transaction that a source stopped at.
+func (c *Client) SkipSource(ctx context.Context, name string, g NewGap) (Source, error) {
+	body := newGapBody{GTID: gtidText(g.GTID), Position: binlogAt(g.Position), Reason: label(g.Reason)}
+	return ask[Source](ctx, c, call{method: http.MethodPost, path: sourcePath(name, "/skip"), body: body})
+}
+
 // EventTypes returns the event types in force.
 func (c *Client) EventTypes(ctx context.Context) ([]EventType, error) {
 	all, err := ask[Items[EventType]](ctx, c, call{method: http.MethodGet, path: "/v1/types"})

@@ -118,6 +118,10 @@ func TestClient(t *testing.T) {
 	ok("source", err)
 	_, err = c.StopSource(ctx, "shop")
 	ok("stop source", err)
+	skipped, err := c.SkipSource(ctx, "shop", NewGap{GTID: "0-1-7", Reason: "given up"})
+	if ok("skip", err); len(skipped.Gaps) != 1 || skipped.Gaps[0].GTID != "0-1-7" || skipped.Gaps[0].Reason != "given up" {
+		t.Errorf("gaps %+v", skipped.Gaps)
+	}
 	_, err = c.StartSource(ctx, "shop")
 	ok("start source", err)
 	_, err = c.Tenants(ctx, List{})

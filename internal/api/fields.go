@@ -15,6 +15,8 @@ type (
 	subjectPattern  string
 	description     string
 	label           string
+	gtidText        string
+	binlogAt        string
 	endpointURL     string
 	attemptTimeout  string
 	rotationOverlap string
@@ -76,6 +78,16 @@ func (typeGlob) Schema(huma.Registry) *huma.Schema {
 // Schema of a source's name.
 func (sourceName) Schema(huma.Registry) *huma.Schema {
 	return example(text(1, 32, `^[a-z0-9_-]+$`, "the name of a source: small letters, digits, _ -"), "shop")
+}
+
+// Schema of a GTID, of either family.
+func (gtidText) Schema(huma.Registry) *huma.Schema {
+	return example(text(5, 100, `^[A-Za-z0-9_:-]+$`, "the GTID of one transaction, such as 0-1-7"), "0-1-7")
+}
+
+// Schema of a place in the binlog.
+func (binlogAt) Schema(huma.Registry) *huma.Schema {
+	return example(text(3, 300, `^[!-~]+:[0-9]{1,20}$`, "file:offset, such as binlog.000007:1234"), "binlog.000007:1234")
 }
 
 // Schema of a key's id.

@@ -93,6 +93,12 @@ func (m *memory) StartSource(ctx context.Context, c Caller, name string) (Source
 	return m.Source(ctx, c, name)
 }
 
+func (m *memory) SkipSource(ctx context.Context, c Caller, name string, g NewGap) (Source, error) {
+	s, err := m.Source(ctx, c, name)
+	s.Gaps = []Gap{{GTID: g.GTID, Position: g.Position, Reason: g.Reason, By: c.KeyID}}
+	return s, err
+}
+
 func (m *memory) StopSource(ctx context.Context, c Caller, name string) (Source, error) {
 	return m.Source(ctx, c, name)
 }

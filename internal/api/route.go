@@ -66,6 +66,7 @@ func routes() []route {
 		{id: "get-source", method: get, path: "/v1/sources/{name}", summary: "Show a source", scope: ScopeRead, operator: true},
 		{id: "start-source", method: post, path: "/v1/sources/{name}/start", summary: "Follow a stopped source again", scope: ScopeAdmin, operator: true},
 		{id: "stop-source", method: post, path: "/v1/sources/{name}/stop", summary: "Stop following a source; what is in the log is still delivered", scope: ScopeAdmin, operator: true},
+		{id: "skip-transaction", method: post, path: "/v1/sources/{name}/skip", summary: "Give up the transaction that a source stopped at, and follow it again", scope: ScopeAdmin, operator: true},
 		{id: "list-tenants", method: get, path: "/v1/tenants", summary: "List tenants that something belongs to", scope: ScopeRead, operator: true},
 		{id: "reload", method: post, path: "/v1/reload", summary: "Read the configuration and the event types again", scope: ScopeAdmin, operator: true, timeout: slowTimeout},
 		{id: "backup", method: get, path: "/v1/backup", summary: "Take a backup of the store and the logs", scope: ScopeAdmin, operator: true, produces: mediaTar},

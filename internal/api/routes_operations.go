@@ -10,6 +10,17 @@ type sourceInput struct {
 	Name sourceName `path:"name"`
 }
 
+type newGapBody struct {
+	GTID     gtidText `json:"gtid,omitempty" doc:"the GTID of the transaction"`
+	Position binlogAt `json:"position,omitempty" doc:"file:offset, where it has no GTID"`
+	Reason   label    `json:"reason" doc:"why, for those who find the gap"`
+}
+
+type skipInput struct {
+	Name sourceName `path:"name"`
+	Body newGapBody
+}
+
 type pageInput struct{ PageQuery }
 
 func (s *Server) registerOperations() {
@@ -28,6 +39,12 @@ func (s *Server) registerOperations() {
 	})
 	register(s, "stop-source", func(ctx context.Context, c Caller, in *sourceInput) (*bodyOutput[Source], error) {
 		return bodyAnswer(s.backend.StopSource(ctx, c, string(in.Name)))
+	})
+	register(s, "skip-transaction", func(ctx context.Context, c Caller, in *skipInput) (*bodyOutput[Source], error) {
+		if (in.Body.GTID == "") == (in.Body.Position == "") {
+			return nil, fieldProblem("body.gtid", "or body.position is needed, and not both")
+		}
+		return bodyAnswer(s.backend.SkipSource(ctx, c, string(in.Name), NewGap{string(in.Body.GTID), string(in.Body.Position), string(in.Body.Reason)}))
 	})
 	register(s, "list-tenants", func(ctx context.Context, c Caller, in *pageInput) (*pageOutput[Tenant], error) {
 		p, err := in.page(ctx)

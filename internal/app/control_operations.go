@@ -73,21 +73,25 @@ func residentBytes() int64 {
 }
 
 // Sources returns the sources in the order of the configuration.
-func (c *control) Sources(_ context.Context, who api.Caller) ([]api.Source, error) {
+func (c *control) Sources(ctx context.Context, who api.Caller) ([]api.Source, error) {
 	var out []api.Source
 	for _, s := range c.app.sources {
-		out = append(out, c.source(s, who))
+		one, err := c.withGaps(ctx, s, who)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
 	}
 	return out, nil
 }
 
 // Source returns one.
-func (c *control) Source(_ context.Context, who api.Caller, name string) (api.Source, error) {
+func (c *control) Source(ctx context.Context, who api.Caller, name string) (api.Source, error) {
 	s, err := c.app.source(name)
 	if err != nil {
 		return api.Source{}, err
 	}
-	return c.source(s, who), nil
+	return c.withGaps(ctx, s, who)
 }
 
 func (a *App) source(name string) (*source, error) {

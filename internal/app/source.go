@@ -24,6 +24,8 @@ type source struct {
 	cfg     config.Source
 	logger  *slog.Logger
 	log     *eventlog.Log
+	store   *store.Store
+	replica skipper
 	capture *capture.Capture
 	engine  *deliver.Engine
 
@@ -61,7 +63,10 @@ func (a *App) openSource(ctx context.Context, s config.Source, endpoints []*deli
 	if err != nil {
 		return nil, err
 	}
-	src := &source{name: s.Name, cfg: s, logger: a.log, log: l, state: sourceRunning}
+	src := &source{name: s.Name, cfg: s, logger: a.log, log: l, store: a.store, replica: replica, state: sourceRunning}
+	if err := src.loadSkips(ctx); err != nil {
+		return nil, err
+	}
 	src.capture = capture.New(capture.Options{
 		Source: s.Name, Attach: string(s.Attach), FirstSeq: 1, TypesVersion: version, Log: a.log,
 	}, follower{replica}, captureLog{l})
@@ -82,6 +87,7 @@ func (s *source) run(ctx context.Context, failed func(error) error) error {
 		cctx, cancel := context.WithCancel(ctx)
 		start := s.begin(cancel)
 		if start == nil {
+			s.clearStop()
 			err := s.capture.Run(cctx)
 			cancel()
 			if ctx.Err() != nil {
@@ -116,6 +122,9 @@ func (s *source) ended(err error, failed func(error) error) error {
 	stop, isStop := errors.AsType[*capture.StopError](err)
 	if err != nil && !isStop {
 		return err // the log is lost to another writer, or damaged: nothing here can be trusted to go on
+	}
+	if isStop {
+		s.saveStop(stop) // before anybody can see the state
 	}
 	s.mu.Lock()
 	if s.state != sourceStopped {

@@ -25,7 +25,9 @@ type StopError struct {
 	Message string
 	// Hint says what to type next.
 	Hint string
-	Err  error
+	// At is the transaction that it stopped at, if passing over that one is a way to go on.
+	At  *Skip
+	Err error
 }
 
 // Error returns code, message and cause.

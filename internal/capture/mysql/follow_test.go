@@ -430,7 +430,7 @@ func TestFollowStopsAtAStatement(t *testing.T) {
 		r := replica(t, config(srv, name+".*"))
 		from := attach(t, r, AtNow)
 		exec(t, db, "SET SESSION binlog_format = 'STATEMENT'; INSERT INTO t VALUES (1); SET SESSION binlog_format = 'ROW'")
-		stopCode(t, ends(t, r, from, discard{}), CodeStatementChange, "data_dir", "binlog_format")
+		stopCode(t, ends(t, r, from, discard{}), CodeStatementChange, "rowhook source skip", "binlog_format")
 	})
 }
 

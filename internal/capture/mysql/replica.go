@@ -7,10 +7,12 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	driver "github.com/go-sql-driver/mysql"
 
+	"github.com/rowhook/rowhook/internal/capture"
 	"github.com/rowhook/rowhook/internal/change"
 )
 
@@ -68,6 +70,7 @@ type Replica struct {
 	// settle is how long a position may be ahead of what the server calls executed: a commit that waits for a semi-synchronous
 	// acknowledgement is in the binlog, but not executed yet.
 	settle time.Duration
+	skips  atomic.Pointer[[]capture.Skip] // see Pass
 }
 
 // New checks the configuration and returns a Replica. It does not connect.

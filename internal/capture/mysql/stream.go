@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/rowhook/rowhook/internal/capture"
 	"github.com/rowhook/rowhook/internal/change"
 )
 
@@ -37,6 +38,9 @@ type stream struct {
 	// commitLater is set while a payload is decoded whose checksum is not known yet; commitDue when its transaction has ended.
 	commitLater, commitDue bool
 
+	skips  []capture.Skip // to be passed over
+	source string         // its name
+
 	// err is why the stream ended, if it was not the connection.
 	err error
 }
@@ -49,13 +53,15 @@ type openTx struct {
 	// xa is set inside the first half of an XA transaction, which may yet be rolled back.
 	xa bool
 	// fed is set once the feed knows of it: rows went there.
-	fed   bool
-	start change.Transaction
-	gtid  change.GTID
+	fed bool
+	// passed is set while it is passed over, because an operator gave it up.
+	passed bool
+	start  change.Transaction
+	gtid   change.GTID
 }
 
 func newStream(ctx context.Context, r *Replica, s *session, feed Feed) *stream {
-	st := &stream{flavor: s.flavor, feed: feed, log: r.log, wants: r.tables.wantsAny, schemaChanges: change.NewSchemaChangesTable(),
+	st := &stream{flavor: s.flavor, feed: feed, log: r.log, skips: r.passes(), source: r.cfg.Source, wants: r.tables.wantsAny, schemaChanges: change.NewSchemaChangesTable(),
 		names: names{flavor: s.flavor, lower: s.lowerNames()}}
 	st.out = rowsOut{Feed: feed, s: st}
 	st.schemas = newSchemas(ctx, r, s, st.names, func() { feed.Heard(time.Now()) })
@@ -204,6 +210,8 @@ func (s *stream) ended() error { return s.err }
 // dispatch handles an event of the file, or of a payload.
 func (s *stream) dispatch(h eventHeader, body []byte) error {
 	switch {
+	case s.passesOver(h):
+		return s.passOver(h, body)
 	case isRows(h.kind):
 		return s.rows(h, body)
 	case harmless(h.kind):
@@ -227,7 +235,7 @@ func (s *stream) dispatch(h eventHeader, body []byte) error {
 	case evExecuteLoad:
 		return s.statementChange()
 	case evIncident:
-		return stop(CodeIncident, "Find in the server's error log what was lost and tell the receivers; then move data_dir away to attach anew at the present position.",
+		return stop(CodeIncident, s.skipHint("Find in the server's error log what was lost, and tell the receivers."),
 			"the server says at %s that its binlog lacks changes (an INCIDENT event)", s.place())
 	case evAnonymousGTID:
 		if s.files != nil {
@@ -286,6 +294,9 @@ func (s *stream) name() string {
 
 // abandon drops a transaction that the server never finished: it died while it wrote it.
 func (s *stream) abandon() error {
+	if s.tx.passed {
+		return s.endPassed(0)
+	}
 	if s.tx.open && s.tx.fed {
 		return s.unfinished("is not finished in the binlog, because the server died while writing it")
 	}
@@ -317,6 +328,7 @@ func (s *stream) begin(h eventHeader, body []byte) error {
 		s.tx.gtid, s.tx.start.GTID, s.tx.start.FileCreated = change.GTID{}, "", s.files.read.created
 		s.files.partial = false
 	}
+	s.tx.passed = s.givenUp()
 	return nil
 }
 
@@ -438,7 +450,7 @@ func (s *stream) place() string { return fmt.Sprintf("%s:%d", s.file, s.end) }
 
 // skipHint ends a hint with the way past a transaction that nothing can be done about.
 func (s *stream) skipHint(hint string) string {
-	return hint + " If the transaction must be given up: move data_dir away to attach anew at the present position."
+	return hint + " If the transaction must be given up: " + s.skipCommand()
 }
 
 // outsideError is passed on as it is: an error of the feed, or of the second connection.
@@ -489,6 +501,7 @@ func (s *stream) fault(err error) error {
 		e.Err = err
 		err = e
 	}
+	s.blame(err)
 	s.err = err
 	return err
 }

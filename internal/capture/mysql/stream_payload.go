@@ -36,6 +36,12 @@ func (s *stream) largePayload(header []byte, body io.Reader) error {
 		_, err := io.Copy(io.Discard, body)
 		return s.fault(notOurs(err))
 	}
+	if s.tx.passed {
+		if _, err := io.Copy(io.Discard, body); err != nil {
+			return s.fault(notOurs(err))
+		}
+		return s.fault(s.passOver(h, nil))
+	}
 	return s.fault(s.readPayload(h, header, body))
 }
 
