@@ -217,11 +217,11 @@ func TestKillNineDuringControl(t *testing.T) {
 		s.load.start(t)
 		random := rand.New(rand.NewPCG(s.load.seed, 7))
 		for range kills {
-			done := make(chan struct{})
+			done, first := make(chan struct{}), random.IntN(5)
 			go func() {
 				defer close(done)
 				for i := range 3 {
-					s.disturb(id, random.IntN(5)+i)
+					s.disturb(id, first+i)
 				}
 			}()
 			select {

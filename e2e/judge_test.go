@@ -15,7 +15,7 @@ import (
 const crashWindow = 2 * time.Second
 
 // lateArrival is how long after the death of who sent it the receiver may still get to a request.
-const lateArrival = 250 * time.Millisecond
+const lateArrival = time.Second
 
 // maxFaults is how many faults of one kind are listed; the rest are counted.
 const maxFaults = 5
