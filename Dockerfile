@@ -27,5 +27,8 @@ COPY --from=build --chown=65532:65532 /out/data /var/lib/rowhook
 USER 65532:65532
 VOLUME /var/lib/rowhook
 STOPSIGNAL SIGTERM
+# Does the process answer? Whether a source is followed is for /metrics to say: a restart would not cure what stopped it.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s \
+  CMD ["/usr/local/bin/rowhook", "status", "--config", "/etc/rowhook/rowhook.yaml"]
 ENTRYPOINT ["/usr/local/bin/rowhook"]
 CMD ["serve", "--config", "/etc/rowhook/rowhook.yaml"]
