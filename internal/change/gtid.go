@@ -36,7 +36,8 @@ func (g GTID) String() string {
 	if g.Flavor == "" {
 		return ""
 	}
-	return string(g.Append(nil))
+	var b [64]byte // as long as they get without a tag
+	return string(g.Append(b[:0]))
 }
 
 // Append appends what String returns.

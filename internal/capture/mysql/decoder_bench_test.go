@@ -258,3 +258,54 @@ func goMySQLEvent(t testing.TB, p *replication.BinlogParser, typ byte, body []by
 	}
 	return e.Event
 }
+
+// singleEvents are the events of a transaction that inserts a row into a table of two columns.
+func singleEvents(kind dbserver.Kind) [][]byte {
+	tableMap := append([]byte{7, 0, 0, 0, 0, 0, 1, 0}, "\x03app\x00\x01t\x00\x02\x03\x0f\x02\x50\x00\x00\x04\x05\x02id\x01v"...)
+	tableMap = append(tableMap, metaDefaultCharset, 1, 45)
+	row := append([]byte{7, 0, 0, 0, 0, 0, 1, 0, 2, 3, 0, 42, 0, 0, 0}, "\x05hello"...)
+	rows := event(evTableMap, tableMap)
+	if kind == dbserver.MariaDB {
+		return [][]byte{event(evMariaGTID, mariaGTID(7, 0)), rows, event(evWriteRowsV1, row), event(evXID, make([]byte, 8))}
+	}
+	gtid := event(evGTID, binary.LittleEndian.AppendUint64(make([]byte, 17), 7))
+	return [][]byte{gtid, event(evQuery, queryBody("app", "BEGIN")), rows, event(evWriteRowsV1, row), event(evXID, make([]byte, 8))}
+}
+
+// counted is a Feed that counts transactions and rows.
+type counted struct {
+	discard
+	*endlessRows
+	transactions int
+}
+
+func (c *counted) BeginRows(op change.Op, t *change.Table) (*change.Builder, uint64, error) {
+	return c.endlessRows.BeginRows(op, t)
+}
+func (c *counted) Dropped() error { return c.endlessRows.Dropped() }
+func (c *counted) Wrote() error   { return c.endlessRows.Wrote() }
+func (c *counted) EndRows() error { return c.endlessRows.EndRows() }
+
+func (c *counted) Commit(string, uint64) error {
+	c.transactions++
+	return nil
+}
+
+// A small transaction costs one allocation, for its name.
+func TestSmallTransactionsAllocateOnce(t *testing.T) {
+	for _, kind := range dbserver.Kinds() {
+		feed := &counted{endlessRows: newEndlessRows()}
+		st := testStream(change.Flavor(kind), feed)
+		events := singleEvents(kind)
+		n := testing.AllocsPerRun(100, func() {
+			for _, e := range events {
+				if err := st.event(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if n > 1 || feed.rows != 101 || feed.transactions != 101 {
+			t.Errorf("%s: %v allocations; %d transactions, %d rows", kind, n, feed.transactions, feed.rows)
+		}
+	}
+}

@@ -267,14 +267,19 @@ func (r *varReader) text(limit uint64) string {
 
 // parseQuery returns the default schema and the text of a statement.
 func parseQuery(body []byte) (schema string, text []byte, err error) {
+	name, text, err := queryParts(body)
+	return string(name), text, err
+}
+
+func queryParts(body []byte) (schema, text []byte, err error) {
 	const fixed = 4 + 4 + 1 + 2 + 2
 	if len(body) < fixed {
-		return "", nil, malformedEvent("QUERY of %d bytes", len(body))
+		return nil, nil, malformedEvent("QUERY of %d bytes", len(body))
 	}
 	schemaLen := int(body[8])
 	at := fixed + int(binary.LittleEndian.Uint16(body[11:]))
 	if len(body) < at+schemaLen+1 {
-		return "", nil, malformedEvent("QUERY of %d bytes is cut off", len(body))
+		return nil, nil, malformedEvent("QUERY of %d bytes is cut off", len(body))
 	}
-	return string(body[at : at+schemaLen]), body[at+schemaLen+1:], nil
+	return body[at : at+schemaLen], body[at+schemaLen+1:], nil
 }

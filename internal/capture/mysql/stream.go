@@ -387,11 +387,14 @@ func (s *stream) query(h eventHeader, body []byte) (err error) {
 			return err
 		}
 	}
-	schema, text, err := parseQuery(body)
+	schema, text, err := queryParts(body)
 	if err != nil {
 		return err
 	}
-	kind := classifyStatement(schema, text)
+	if s.tx.open && !s.tx.rowsMayFollow && string(text) == "BEGIN" { // how nearly all transactions of MySQL begin
+		return s.openingStatement(stmtBegin)
+	}
+	kind := classifyStatement(string(schema), text)
 	switch {
 	case kind == stmtChange:
 		return s.statementChange()
@@ -401,7 +404,7 @@ func (s *stream) query(h eventHeader, body []byte) (err error) {
 		}
 		return malformedEvent("a statement outside a transaction")
 	case kind == stmtDDL:
-		if err := s.definitions(schema, text, body); err != nil {
+		if err := s.definitions(string(schema), text, body); err != nil {
 			return err
 		}
 	}
