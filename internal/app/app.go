@@ -198,6 +198,7 @@ func (a *App) Run(ctx context.Context) error {
 	for _, s := range a.sources {
 		g.Go(func() error { return s.engine.Run(ctx) })
 		g.Go(func() error { return s.keepCopy(ctx, a) })
+		g.Go(func() error { return s.watchPurge(ctx, s.replica) })
 	}
 	g.Go(func() error { return a.follow(ctx) })
 	return g.Wait()

@@ -67,6 +67,8 @@ func sourceMetrics() []sourceMetric {
 			func(s *source) float64 { return seconds(s.capture.Status().CommitTime) }},
 		{"rowhook_source_connections_lost_total", "Connections to the source that were lost.", prometheus.CounterValue,
 			func(s *source) float64 { return float64(s.capture.Status().Retries) }},
+		{"rowhook_source_purge_margin_seconds", "How long until the server may purge the binlog that the source needs next; +Inf if never.", prometheus.GaugeValue,
+			func(s *source) float64 { return s.purgeMargin() }},
 		{"rowhook_source_changes_total", "Row changes appended to the log.", prometheus.CounterValue,
 			func(s *source) float64 { return float64(s.capture.Status().Changes) }},
 		{"rowhook_source_bytes_total", "Bytes appended to the log.", prometheus.CounterValue,

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rowhook/rowhook/internal/capture"
@@ -25,9 +26,11 @@ type source struct {
 	logger  *slog.Logger
 	log     *eventlog.Log
 	store   *store.Store
-	replica skipper
+	replica *mysql.Replica
 	capture *capture.Capture
 	engine  *deliver.Engine
+
+	margin atomic.Int64 // see watchPurge; nanoseconds
 
 	mu      sync.Mutex
 	state   sourceState
@@ -64,6 +67,7 @@ func (a *App) openSource(ctx context.Context, s config.Source, endpoints []*deli
 		return nil, err
 	}
 	src := &source{name: s.Name, cfg: s, logger: a.log, log: l, store: a.store, replica: replica, state: sourceRunning}
+	src.margin.Store(int64(unknownMargin))
 	if err := src.loadSkips(ctx); err != nil {
 		return nil, err
 	}
@@ -93,7 +97,7 @@ func (s *source) run(ctx context.Context, failed func(error) error) error {
 			if ctx.Err() != nil {
 				return nil //nolint:nilerr // the end was asked for, and whatever broke off with it is captured again
 			}
-			if err := s.ended(err, failed); err != nil {
+			if err := s.ended(ctx, err, failed); err != nil {
 				return err
 			}
 			continue
@@ -118,12 +122,13 @@ func (s *source) begin(stop context.CancelFunc) (start <-chan struct{}) {
 	return nil
 }
 
-func (s *source) ended(err error, failed func(error) error) error {
+func (s *source) ended(ctx context.Context, err error, failed func(error) error) error {
 	stop, isStop := errors.AsType[*capture.StopError](err)
 	if err != nil && !isStop {
 		return err // the log is lost to another writer, or damaged: nothing here can be trusted to go on
 	}
 	if isStop {
+		s.tellVanished(ctx, stop)
 		s.saveStop(stop) // before anybody can see the state
 	}
 	s.mu.Lock()

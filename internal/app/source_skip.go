@@ -15,9 +15,6 @@ import (
 	"github.com/rowhook/rowhook/internal/store"
 )
 
-// skipper passes over transactions; it is a replica.
-type skipper interface{ Pass([]capture.Skip) }
-
 // loadSkips tells the replica which transactions were given up.
 func (s *source) loadSkips(ctx context.Context) error {
 	all, err := s.store.Skips(ctx, s.name)

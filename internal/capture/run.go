@@ -26,8 +26,10 @@ type StopError struct {
 	// Hint says what to type next.
 	Hint string
 	// At is the transaction that it stopped at, if passing over that one is a way to go on.
-	At  *Skip
-	Err error
+	At *Skip
+	// Vanished are transactions that were captured and are gone; nil if none are.
+	Vanished *Vanished
+	Err      error
 }
 
 // Error returns code, message and cause.

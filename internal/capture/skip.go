@@ -32,3 +32,11 @@ func (s Skip) Same(o Skip) bool {
 	}
 	return s == o
 }
+
+// Vanished are transactions that were captured and that the server lacks: a failover lost them.
+type Vanished struct {
+	// Has reports whether the transaction is one of them.
+	Has func(gtid string) bool
+	// After reports whether all of them were captured after a position with that GTID set.
+	After func(set string) bool
+}

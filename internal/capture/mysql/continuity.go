@@ -8,7 +8,7 @@ import (
 	"github.com/rowhook/rowhook/internal/change"
 )
 
-const aheadHint = "The server lacks transactions that were captured: a failover lost them, or it was rebuilt or reset. Follow the server that has them, or move data_dir away to attach anew at the present position."
+const aheadHint = "A failover lost them, or the server was rebuilt or reset. Follow the server that has them; or undo at the receivers what was sent of them, and move data_dir away to attach anew at the present position."
 
 // checkContinuity returns where to begin, once it is certain that the server can continue the position without a gap.
 func (r *Replica) checkContinuity(ctx context.Context, s *session, from change.Position) (beginning, error) {
@@ -69,16 +69,14 @@ func (r *Replica) checkNotAhead(ctx context.Context, s *session, have *change.GT
 	tick := time.NewTicker(settlePoll)
 	defer tick.Stop()
 	for {
-		executed, err := s.executed(ctx)
-		if err != nil {
+		lacks, err := s.lacks(ctx, have)
+		if err != nil || lacks == nil {
 			return err
 		}
-		extra := have.Minus(executed)
-		if extra.Empty() {
-			return nil
-		}
 		if time.Now().After(deadline) {
-			return stop(CodePositionAhead, aheadHint, "%s (server %s) lacks transactions that were captured: %s (it has %s)", r.addr(), s.identity, extra, orNone(executed))
+			e := stop(CodePositionLost, aheadHint, "%s (server %s) lacks transactions that were captured: %s (it has %s)", r.addr(), s.identity, lacks.missing, lacks.has)
+			e.Vanished = &lacks.vanished
+			return e
 		}
 		select {
 		case <-ctx.Done():

@@ -28,7 +28,6 @@ const (
 	CodeTLS               = "tls"
 	CodeMissingPrivilege  = "missing_privilege"
 	CodePositionLost      = "position_lost"
-	CodePositionAhead     = "position_ahead"
 	CodeServerIDClash     = "server_id_clash"
 	CodeIncident          = "incident"
 	CodeStatementChange   = "statement_change"
@@ -143,7 +142,7 @@ func (r *Replica) classifyTLS(err error) *StopError {
 // lost says that the server cannot continue a position.
 func lost(what string) *StopError {
 	return stop(CodePositionLost,
-		"The server no longer has all binlogs since the last captured transaction. Follow a server that still has them, or move data_dir away to attach anew at the present position.",
+		"The server no longer has all binlogs since the last captured transaction. Follow a server that still has them (SHOW BINARY LOGS on each replica); or put the files back from a backup, name them in the server's binlog index and restart it; or move data_dir away to attach anew at the present position.",
 		"the position cannot be continued: %s", what)
 }
 
@@ -163,7 +162,7 @@ func dumpRefused(text string) *StopError {
 	case strings.Contains(low, "max_allowed_packet"):
 		return stop(CodePacketTooLarge, "SET GLOBAL max_allowed_packet = 1073741824;", "the server cannot send an event: %s", text)
 	case strings.Contains(low, "has more gtids"):
-		return stop(CodePositionAhead, aheadHint, "the server refuses the position: %s", text)
+		return stop(CodePositionLost, aheadHint, "the server refuses the position: %s", text)
 	}
 	return lost(text)
 }
