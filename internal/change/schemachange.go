@@ -35,15 +35,6 @@ type SchemaChange struct {
 	Table string `json:"table"`
 	// Kind is one of SchemaCreate and its like.
 	Kind string `json:"kind"`
-	// Columns are those that the table has after the statement, in table order and without excluded ones; nil if they are not known.
-	Columns []SchemaColumn `json:"columns,omitempty"`
-}
-
-// SchemaColumn is a column of a SchemaChange.
-type SchemaColumn struct {
-	Name string `json:"name"`
-	// Type is the database's own name for the type, such as "decimal(12,2)".
-	Type string `json:"type"`
 }
 
 // Columns of the table of schema changes, by their numbers.
