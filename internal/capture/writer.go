@@ -23,6 +23,8 @@ const (
 	idleInterval = time.Hour
 	// queueBlocks is how many finished blocks may wait for the append in flight. Two keep the decoder busy during an fsync.
 	queueBlocks = 2
+	// queueBytes is how large they may be together before the source waits for them. Blocks of rows of 16 MiB must not pile up.
+	queueBytes = 8 << 20
 )
 
 // errSourceEnded stands for the reason that a source did not give when it stopped being followed.
@@ -246,11 +248,20 @@ func (w *Writer) Wrote() error {
 	if err := w.cut(); err != nil {
 		return err
 	}
-	for len(w.queue) >= queueBlocks && w.err == nil {
+	for w.full() && w.err == nil {
 		w.wake.Wait()
 	}
 	w.openSegment()
 	return w.err
+}
+
+// full reports whether the source must wait for the appends.
+func (w *Writer) full() bool {
+	waiting := 0
+	for i := range w.queue {
+		waiting += len(w.queue[i].bytes)
+	}
+	return len(w.queue) >= queueBlocks || waiting > queueBytes
 }
 
 // cutAt is the size to cut at: larger while appends are behind, and in a transaction that has filled a block already.
