@@ -138,7 +138,9 @@ func (tc *shapes) check(t *testing.T, srv *dbserver.Server) {
 	name, db := dbservertest.Database(t, srv)
 	db.SetMaxOpenConns(1) // for SET NAMES
 	exec(t, db, tc.before...)
-	r := replica(t, config(srv, patterns(name, tc.tables)...))
+	cfg := config(srv, patterns(name, tc.tables)...)
+	cfg.Instance = name // many follow one server at once, each with an id of its own
+	r := replica(t, cfg)
 	from := attach(t, r, AtNow)
 	exec(t, db, tc.run[:len(tc.run)/2]...)
 	middle := attach(t, r, AtNow)
