@@ -92,7 +92,7 @@ func showGaps(t *table, gaps []api.Gap) {
 		return
 	}
 	t.line("")
-	t.row("GAP", "AT", "BEFORE SEQ", "STOP", "GIVEN UP", "BY", "REASON")
+	t.row("GAP", "AT", "SEQ", "STOP", "GIVEN UP", "BY", "REASON")
 	for _, g := range gaps {
 		t.row(g.GTID, g.Position, g.Seq, g.Code, at(&g.At), g.By, g.Reason)
 	}

@@ -326,7 +326,7 @@ type Source struct {
 type Gap struct {
 	GTID     string    `json:"gtid,omitempty"`
 	Position string    `json:"position" doc:"where it begins in the binlog: file:offset"`
-	Seq      uint64    `json:"seq" doc:"of the first change behind it"`
+	Seq      uint64    `json:"seq" doc:"the next of the log when it stopped; the gap is there, or shortly behind"`
 	Code     string    `json:"code" doc:"of the stop"`
 	Reason   string    `json:"reason"`
 	By       string    `json:"by" doc:"the id of the key, or the socket"`

@@ -7,7 +7,7 @@ CREATE TABLE skips (
   file         TEXT    NOT NULL,
   file_offset  INTEGER NOT NULL,
   file_created INTEGER NOT NULL,
-  seq          INTEGER NOT NULL, -- of the first change behind the gap
+  seq          INTEGER NOT NULL, -- the next of the log at the stop
   code         TEXT    NOT NULL, -- of the stop
   message      TEXT    NOT NULL,
   reason       TEXT    NOT NULL,
