@@ -160,3 +160,9 @@ func receiveLarge(p *packets, head []byte, to events) error {
 	}
 	return err
 }
+
+// connected implements events.
+func (s *stream) connected(checksummed bool) { s.checksummed = checksummed }
+
+// heard implements events.
+func (s *stream) heard(at time.Time) { s.feed.Heard(at) }

@@ -141,12 +141,6 @@ func (s *stream) beginFeed() error {
 	return s.feed.Begin(s.tx.start, s.tx.gtid)
 }
 
-// connected implements events.
-func (s *stream) connected(checksummed bool) { s.checksummed = checksummed }
-
-// heard implements events.
-func (s *stream) heard(at time.Time) { s.feed.Heard(at) }
-
 // event takes one event as it stands in the file. It is not kept.
 func (s *stream) event(raw []byte) error {
 	h, err := parseHeader(raw)
@@ -175,11 +169,6 @@ func (s *stream) event(raw []byte) error {
 		return s.fault(err)
 	}
 	return s.fault(s.dispatch(h, body))
-}
-
-// damaged says that an event is not what the server wrote. Reading it again may help, if the damage was done on the way.
-func (s *stream) damaged(h eventHeader) error {
-	return notOurs(fmt.Errorf("the event of type %d and %d bytes behind %s does not match its checksum", h.kind, h.size, s.place()))
 }
 
 // advance goes behind an event of the file, and reports whether to pass over it.

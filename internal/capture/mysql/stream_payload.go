@@ -3,6 +3,7 @@ package mysql
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 )
@@ -98,4 +99,9 @@ func (a *arriving) Read(b []byte) (int, error) {
 		a.err = err
 	}
 	return n, err
+}
+
+// damaged says that an event is not what the server wrote. Reading it again may help, if the damage was done on the way.
+func (s *stream) damaged(h eventHeader) error {
+	return notOurs(fmt.Errorf("the event of type %d and %d bytes behind %s does not match its checksum", h.kind, h.size, s.place()))
 }
