@@ -365,13 +365,3 @@ func hexText(b []byte, text bool) string {
 	}
 	return h
 }
-
-// behind forgets the rows that were there before the capture began: the mirror begins with them.
-func (m *mirror) behind() {
-	m.t.Helper()
-	for _, table := range tablesOf(m.t, m.conn, m.from) {
-		if table != marks {
-			must(m.t, m.conn, "INSERT INTO "+quoted(m.name)+"."+quoted(table)+" SELECT * FROM "+quoted(m.from)+"."+quoted(table))
-		}
-	}
-}
