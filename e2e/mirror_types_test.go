@@ -201,15 +201,6 @@ func shape(r *rand.Rand) string {
 	return fmt.Sprintf("ST_GeomFromText('%s', %d)", text, []int{0, 4326}[r.IntN(2)])
 }
 
-func vectorValue(r *rand.Rand) string {
-	b := make([]byte, 0, 12)
-	for range 3 {
-		bits := math.Float32bits(float32(r.NormFloat64()))
-		b = append(b, byte(bits), byte(bits>>8), byte(bits>>16), byte(bits>>24))
-	}
-	return "X'" + hex.EncodeToString(b) + "'"
-}
-
 const (
 	asciiLetters  = "abcXYZ 019_-'\"\\%;"
 	latinLetters  = asciiLetters + "äöüßéÿ€Š"

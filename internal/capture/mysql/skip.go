@@ -97,10 +97,10 @@ func (s *stream) passQuery(h eventHeader, body []byte) (err error) {
 		return nil //nolint:nilerr // what cannot be read is what is given up
 	}
 	kind := classifyStatement(schema, text)
-	switch {
-	case kind == stmtDDL:
+	switch kind {
+	case stmtDDL:
 		s.decoder.Reset()
-	case kind == stmtBegin || kind == stmtXAStart:
+	case stmtBegin, stmtXAStart:
 		s.tx.rowsMayFollow = true
 		return nil
 	}
