@@ -152,7 +152,7 @@ func (p *proxy) forward(to io.Writer, b []byte, fromServer bool) bool {
 				return false
 			}
 			b = b[n:]
-			time.Sleep(time.Millisecond) // the slowness that is tested
+			<-time.After(time.Millisecond) // the slowness that is tested
 		}
 		return true
 	}
