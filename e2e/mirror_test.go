@@ -327,7 +327,7 @@ func (d *mirrorTable) same(c changes.Column, v changes.Value) string {
 		return name + " = CAST(" + literal(v) + " AS JSON)"
 	case c.Kind == changes.JSON:
 		return "CAST(" + name + " AS BINARY) = " + hexText(v.Bytes(), false)
-	case c.Kind == changes.Bytes || c.Kind == changes.Geometry:
+	case c.Kind == changes.Bytes || c.Kind == changes.Geometry || c.Kind == changes.Vector:
 		return "CAST(" + name + " AS BINARY) = " + literal(v)
 	}
 	return name + " = " + literal(v)
@@ -349,7 +349,7 @@ func literal(v changes.Value) string {
 		return strconv.FormatFloat(v.Double(), 'e', -1, 64)
 	case changes.Decimal:
 		return string(v.Bytes())
-	case changes.Bytes, changes.Geometry:
+	case changes.Bytes, changes.Geometry, changes.Vector:
 		return hexText(v.Bytes(), false)
 	case changes.Text, changes.JSON:
 		return hexText(v.Bytes(), true)

@@ -201,6 +201,15 @@ func shape(r *rand.Rand) string {
 	return fmt.Sprintf("ST_GeomFromText('%s', %d)", text, []int{0, 4326}[r.IntN(2)])
 }
 
+func vectorValue(r *rand.Rand) string {
+	b := make([]byte, 0, 12)
+	for range 3 {
+		bits := math.Float32bits(float32(r.NormFloat64()))
+		b = append(b, byte(bits), byte(bits>>8), byte(bits>>16), byte(bits>>24))
+	}
+	return "X'" + hex.EncodeToString(b) + "'"
+}
+
 const (
 	asciiLetters  = "abcXYZ 019_-'\"\\%;"
 	latinLetters  = asciiLetters + "äöüßéÿ€Š"
@@ -236,6 +245,12 @@ func mirrorTypes() []mirrorType {
 		{sql: "VARCHAR(60) CHARACTER SET latin1", value: textOf(latinLetters, 60)},
 		{sql: "VARCHAR(300) CHARACTER SET utf8mb4", value: textOf(anyLetters, 300)},
 		{sql: "VARCHAR(20) CHARACTER SET utf8mb3", value: textOf(basicLetters, 20)},
+		{sql: "VARCHAR(20) CHARACTER SET gbk", value: textOf(chineseLetter, 20)},
+		{sql: "VARCHAR(20) CHARACTER SET sjis", value: textOf(kanjiLetters, 20)},
+		{sql: "VARCHAR(20) CHARACTER SET euckr", value: textOf(koreanLetters, 20)},
+		{sql: "VARCHAR(20) CHARACTER SET ucs2", value: textOf(basicLetters, 20)},
+		{sql: "VARCHAR(20) CHARACTER SET utf16", value: textOf(anyLetters, 20)},
+		{sql: "VARCHAR(20) CHARACTER SET utf32", value: textOf(anyLetters, 20)},
 		{sql: "TINYTEXT CHARACTER SET utf8mb4", value: textOf(anyLetters, 40)},
 		{sql: "TEXT CHARACTER SET latin1", value: textOf(latinLetters, 900)},
 		{sql: "LONGTEXT CHARACTER SET utf8mb4", value: textOf(anyLetters, 2000)},
@@ -258,5 +273,11 @@ func mirrorTypes() []mirrorType {
 		{sql: "SET('a','b','ç','d') CHARACTER SET latin1", value: setOf("a", "b", "ç", "d")},
 		{sql: "JSON", value: jsonValue},
 		{sql: "GEOMETRY", value: shape},
+		{sql: "VECTOR(3)", value: vectorValue, only: dbserver.MySQL},
+		{sql: "UUID", value: func(r *rand.Rand) string {
+			return fmt.Sprintf("'%08x-%04x-4%03x-%04x-%012x'", r.Uint32(), r.UintN(1<<16), r.UintN(1<<12), 0x8000+r.UintN(1<<14), r.Uint64N(1<<48))
+		}, only: dbserver.MariaDB},
+		{sql: "INET6", value: func(r *rand.Rand) string { return fmt.Sprintf("'2001:db8::%x:%x'", r.UintN(1<<16), r.UintN(1<<16)) }, only: dbserver.MariaDB},
+		{sql: "INET4", value: func(r *rand.Rand) string { return fmt.Sprintf("'10.%d.%d.%d'", r.UintN(256), r.UintN(256), r.UintN(256)) }, only: dbserver.MariaDB},
 	}
 }
