@@ -278,6 +278,8 @@ func mirrorTypes() []mirrorType {
 			return fmt.Sprintf("'%08x-%04x-4%03x-%04x-%012x'", r.Uint32(), r.UintN(1<<16), r.UintN(1<<12), 0x8000+r.UintN(1<<14), r.Uint64N(1<<48))
 		}, only: dbserver.MariaDB},
 		{sql: "INET6", value: func(r *rand.Rand) string { return fmt.Sprintf("'2001:db8::%x:%x'", r.UintN(1<<16), r.UintN(1<<16)) }, only: dbserver.MariaDB},
-		{sql: "INET4", value: func(r *rand.Rand) string { return fmt.Sprintf("'10.%d.%d.%d'", r.UintN(256), r.UintN(256), r.UintN(256)) }, only: dbserver.MariaDB},
+		{sql: "INET4", value: func(r *rand.Rand) string {
+			return fmt.Sprintf("'10.%d.%d.%d'", r.UintN(256), r.UintN(256), r.UintN(256))
+		}, only: dbserver.MariaDB},
 	}
 }
