@@ -47,7 +47,7 @@ demo: build ## Play the rental shop against a private MariaDB; Ctrl-C ends it an
 	@exec bin/rowhook-demo
 
 .PHONY: test
-test: need-cc need-node-packages need-postgresql ## Vet and run all tests, with real servers, under the race detector
+test: need-cc need-node-packages need-python-packages need-postgresql ## Vet and run all tests, with real servers, under the race detector
 	go vet $(TEST_PACKAGES)
 	go test -race -timeout 20m -skip '^TestSoak' $(TEST_FLAGS) $(TEST_PACKAGES)
 

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,7 +48,9 @@ func TestSchemaChangesAreToldInOrder(t *testing.T) {
 			"create " + name + ".ts [" + entry("create", "ts") + "]",
 			"drop " + name + ".t [" + entry("drop", "t") + "," + entry("drop", "ts") + "]",
 		}
-		if diff := cmp.Diff(want, feed.ddl); diff != "" {
+		var got []string
+		feed.locked(func() { got = slices.Clone(feed.ddl) })
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("schema changes (-want +got):\n%s", diff)
 		}
 	})
