@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -163,7 +164,8 @@ func (f *logFeed) awaitRows(t *testing.T, want ...string) {
 }
 
 func config(srv *dbserver.Server, tables ...string) Config {
-	return Config{Source: "test", DSN: srv.DSN(""), Tables: tables, Heartbeat: time.Second, TLS: TLS{Mode: TLSDisabled}}
+	// Tests share servers, which know their replicas by an id that the instance is a part of.
+	return Config{Source: "test", Instance: rand.Text(), DSN: srv.DSN(""), Tables: tables, Heartbeat: time.Second, TLS: TLS{Mode: TLSDisabled}}
 }
 
 func replica(t *testing.T, cfg Config) *Replica {
