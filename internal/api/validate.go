@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/rowhook/rowhook/internal/spelling"
 )
 
 // checker holds values to the schemas of the OpenAPI document, so that what it says is what is enforced. It differs from huma's own
@@ -245,43 +246,12 @@ func kind(v any) string {
 
 // didYouMean names the candidate that a word is most likely a slip of, or all.
 func didYouMean(word string, valid []string) string {
-	best, least := "", max(1, min(len(word), 24)/3)+1
-	for _, c := range valid {
-		if d := distance(strings.ToLower(word), c); d < least {
-			best, least = c, d
-		}
-	}
+	near := spelling.Nearest(word, valid)
 	switch {
-	case best != "":
-		return "did you mean " + best + "?"
+	case near != "":
+		return "did you mean " + near + "?"
 	case len(valid) == 0:
 		return "none is"
 	}
 	return "known are: " + strings.Join(valid, ", ")
-}
-
-// distance counts the letters to add, drop, replace or swap with their neighbour to make b of a.
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 { // no name is so long; keeps the cost down
-		return 64
-	}
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row[0] = i + 1
-		for j := range len(b) {
-			same := 1
-			if a[i] == b[j] {
-				same = 0
-			}
-			row[j+1] = min(last[j+1]+1, row[j]+1, last[j]+same)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
 }

@@ -32,6 +32,8 @@ func places() map[string]level {
 		"gen":     ground,
 		"webhook": ground,
 
+		"internal/spelling": ground,
+
 		"internal/change":    changes,
 		"internal/event":     events,
 		"internal/translate": translation,

@@ -372,19 +372,6 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	t.Parallel()
-	words := []string{"heartbeat", "tables", "tls", "dsn"}
-	for word, want := range map[string]string{
-		"hearbeat": "heartbeat", "haertbeat": "heartbeat", "Heartbeat": "heartbeat", "table": "tables", "tsl": "tls",
-		"dns": "dsn", "colour": "", "": "", strings.Repeat("x", 100_000): "",
-	} {
-		if got := nearest(word, words); got != want {
-			t.Errorf("nearest(%.20q) = %q, want %q", word, got, want)
-		}
-	}
-}
-
 func TestSizeAndDuration(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int64{"0": 0, "65536": 65536, "64KiB": 64 << 10, "4 MiB": 4 << 20, "1GiB": 1 << 30, "7B": 7} {

@@ -11,6 +11,7 @@ import (
 	"cel.dev/cel-go/common/types"
 
 	"github.com/rowhook/rowhook/internal/change"
+	"github.com/rowhook/rowhook/internal/spelling"
 )
 
 // Bounds of an expression. One without a loop costs no more than its length; a loop is stopped at the cost limit, about 50 ms.
@@ -149,7 +150,7 @@ func expressionHint(msg, text string) string {
 	const undeclared = "undeclared reference to '"
 	if i := strings.Index(msg, undeclared); i >= 0 {
 		name, _, _ := strings.Cut(msg[i+len(undeclared):], "'")
-		if near := nearest(name, variableNames()); near != "" {
+		if near := spelling.Nearest(name, variableNames()); near != "" {
 			return fmt.Sprintf("; did you mean %q?", near)
 		}
 		return fmt.Sprintf("; a column is written after.%s or before.%s", name, name)

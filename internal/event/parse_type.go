@@ -5,6 +5,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+	"github.com/rowhook/rowhook/internal/spelling"
 )
 
 // definition reads one entry of types.
@@ -51,7 +52,7 @@ func (r *reader) field(d *Definition, f pair) {
 	default:
 		r.report(f.at, "type %s: unknown key %q%s", d.Name, f.name, didYouMean(f.name, fieldNames()))
 		// The key that was meant is not reported as missing on top of it.
-		d.origin.broken[nearest(f.name, fieldNames())] = true
+		d.origin.broken[spelling.Nearest(f.name, fieldNames())] = true
 	}
 }
 

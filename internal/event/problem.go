@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"github.com/rowhook/rowhook/internal/spelling"
 	"slices"
 	"strings"
 )
@@ -77,51 +78,13 @@ func (s *source) excerpt(line, column int) string {
 
 // didYouMean returns `; did you mean "x"?` for the valid word nearest to got, or the list of valid words.
 func didYouMean(got string, valid []string) string {
-	if near := nearest(got, valid); near != "" {
+	if near := spelling.Nearest(got, valid); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	if len(valid) == 0 || len(valid) > 20 {
 		return ""
 	}
 	return "; valid are " + strings.Join(valid, ", ")
-}
-
-// nearest returns the word that a typo most likely meant, or "".
-func nearest(got string, valid []string) string {
-	best, bestDistance := "", len(got)/3+2
-	for _, w := range valid {
-		if d := distance(strings.ToLower(got), strings.ToLower(w)); d < bestDistance {
-			best, bestDistance = w, d
-		}
-	}
-	return best
-}
-
-// distance is the number of letters to insert, delete, replace or swap with a neighbour to turn a into b.
-func distance(a, b string) int {
-	const tooLong = 64
-	if len(a) > tooLong || len(b) > tooLong {
-		return tooLong
-	}
-	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev, cur = prev, cur, prev2
-	}
-	return prev[len(b)]
 }
 
 func duplicates(words []string) []string {

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"github.com/rowhook/rowhook/internal/spelling"
 	"strings"
 )
 
@@ -80,39 +81,15 @@ func (r *Replica) unknownTable(p tablePattern, all []serverTableName) Finding {
 	return f
 }
 
-// nearest returns the name with the fewest typing errors between, if it is near enough to be meant.
+// nearest returns the table's name that want is most likely a slip of.
 func nearest(want string, all []serverTableName) string {
-	best, least := "", len(want)/3+2
+	var names []string
 	for _, t := range all {
-		if systemSchema(t.schema) {
-			continue
-		}
-		if d := editDistance(strings.ToLower(want), strings.ToLower(t.String())); d < least {
-			best, least = t.String(), d
+		if !systemSchema(t.schema) {
+			names = append(names, t.String())
 		}
 	}
-	return best
-}
-
-// editDistance counts the insertions, deletions and replacements between two words.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return spelling.Nearest(want, names)
 }
 
 func (r *Replica) checkTable(ctx context.Context, s *session, t serverTableName) ([]Finding, error) {
