@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rowhook/rowhook/examples/sakila"
 	"github.com/rowhook/rowhook/internal/dbserver"
 	"github.com/rowhook/rowhook/internal/dbserver/dbservertest"
 )
@@ -54,42 +55,21 @@ func loadSakila(t *testing.T, srv *dbserver.Server, database, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, piece := range sakilaPieces(strings.ReplaceAll(string(text), "sakila.", "")) {
+	for _, piece := range sakila.Pieces(withoutDatabase(string(text))) {
 		must(t, conn, piece)
 	}
 	must(t, conn, "COMMIT")
 }
 
-// sakilaPieces cuts the file where the client's word DELIMITER stands, and leaves out what would make another database of it.
-func sakilaPieces(text string) []string {
-	delimiter := ";"
-	var pieces []string
-	var piece strings.Builder
-	flush := func() {
-		parts := []string{piece.String()}
-		if delimiter != ";" {
-			parts = strings.Split(piece.String(), delimiter)
+// withoutDatabase leaves out the lines of a script that would make another database of it.
+func withoutDatabase(text string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(strings.ReplaceAll(text, "sakila.", "")) {
+		if !strings.HasPrefix(line, "USE sakila") && !strings.Contains(line, "SCHEMA IF EXISTS sakila") && !strings.HasPrefix(line, "CREATE SCHEMA") {
+			kept.WriteString(line)
 		}
-		for _, p := range parts {
-			if p = strings.TrimSpace(p); p != "" {
-				pieces = append(pieces, p)
-			}
-		}
-		piece.Reset()
 	}
-	for line := range strings.Lines(text) {
-		if next, ok := strings.CutPrefix(line, "DELIMITER "); ok {
-			flush()
-			delimiter = strings.TrimSpace(next)
-			continue
-		}
-		if strings.HasPrefix(line, "USE sakila") || strings.Contains(line, "SCHEMA IF EXISTS sakila") || strings.HasPrefix(line, "CREATE SCHEMA") {
-			continue
-		}
-		piece.WriteString(line)
-	}
-	flush()
-	return pieces
+	return kept.String()
 }
 
 // pauseFor waits so many milliseconds.

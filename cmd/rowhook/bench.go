@@ -111,11 +111,10 @@ func newBenchLatency() *cobra.Command {
 	c.Flags().IntVar(&o.Rate, "rate", bench.LatencyRate, "single-row transactions a second under load; 0 measures the idle system only")
 	c.Flags().DurationVar(&o.For, "for", bench.LatencyFor, fmt.Sprintf("how long each phase lasts (with --short %v)", bench.LatencyShortFor))
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		binary, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("find this program: %w", err)
+		var err error
+		if o.Binary, o.ReceiverArgs, err = processes(); err != nil {
+			return err
 		}
-		o.Binary, o.ReceiverArgs = binary, []string{"bench", receiverCommand}
 		if o.Server, o.Progress = f.server, c.ErrOrStderr(); f.short && !c.Flags().Changed("for") {
 			o.For = bench.LatencyShortFor
 		}
@@ -136,17 +135,24 @@ func newBenchDeliver() *cobra.Command {
 	c.Flags().IntVar(&o.Rows, "rows", bench.DeliverRows, fmt.Sprintf("events in each round (with --short %d)", bench.DeliverShortRows))
 	c.Flags().StringVar(&o.Dir, "dir", "", "keep logs below this folder (default the system's temporary folder)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		binary, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("find this program: %w", err)
+		var err error
+		if o.Binary, o.ReceiverArgs, err = processes(); err != nil {
+			return err
 		}
-		o.Binary, o.ReceiverArgs = binary, []string{"bench", receiverCommand}
 		if o.Progress = c.ErrOrStderr(); f.short && !c.Flags().Changed("rows") {
 			o.Rows = bench.DeliverShortRows
 		}
 		return runBench(c, f.asJSON, o.Validate, func(ctx context.Context) (bench.Result, error) { return bench.Deliver(ctx, o) })
 	}
 	return c
+}
+
+// processes returns the program that a scenario measures, and the arguments that make it a receiver.
+func processes() (binary string, receiver []string, err error) {
+	if binary, err = os.Executable(); err != nil {
+		return "", nil, fmt.Errorf("find this program: %w", err)
+	}
+	return binary, []string{"bench", receiverCommand}, nil
 }
 
 // receiverCommand is run by scenarios, not by people.

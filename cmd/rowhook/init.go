@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -78,8 +77,7 @@ func initialise(ctx context.Context, w io.Writer, dir string, source config.Sour
 	if err := writeNew(filepath.Join(dir, defaultConfig), s.Config); err != nil {
 		return err
 	}
-	host, _, _ := net.SplitHostPort(source.Address)
-	fmt.Fprintf(w, "wrote %s and %s: %d tables of %s\n", filepath.Join(dir, defaultConfig), filepath.Join(dir, typesFile), len(s.Tables), host)
+	fmt.Fprintf(w, "wrote %s and %s: %d tables of %s\n", filepath.Join(dir, defaultConfig), filepath.Join(dir, typesFile), len(s.Tables), source.Address)
 	for _, l := range s.Left {
 		fmt.Fprintln(w, "  left out", oneLine(l))
 	}

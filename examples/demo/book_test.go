@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rowhook/rowhook/e2e/receiver"
+	"github.com/rowhook/rowhook/examples/sakila"
 )
 
 // deliver is a verified request about one payment.
@@ -91,7 +92,7 @@ func TestBookNoticesWhatIsMissing(t *testing.T) {
 
 func TestSplitScript(t *testing.T) {
 	t.Parallel()
-	got := splitScript("SET a=1;\nUSE b;\nDELIMITER ;;\nCREATE TRIGGER t BEGIN\n  SET x = 1;\nEND;;\n\nCREATE TRIGGER u BEGIN\n  SET y = 1;\nEND;;\nDELIMITER ;\n\nSELECT 1;\n")
+	got := sakila.Pieces("SET a=1;\nUSE b;\nDELIMITER ;;\nCREATE TRIGGER t BEGIN\n  SET x = 1;\nEND;;\n\nCREATE TRIGGER u BEGIN\n  SET y = 1;\nEND;;\nDELIMITER ;\n\nSELECT 1;\n")
 	want := []string{"SET a=1;\nUSE b;", "CREATE TRIGGER t BEGIN\n  SET x = 1;\nEND", "CREATE TRIGGER u BEGIN\n  SET y = 1;\nEND", "SELECT 1;"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

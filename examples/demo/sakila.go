@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"github.com/rowhook/rowhook/examples/sakila"
 )
 
 // loadSakila makes the database from schema.sql and data.sql in dir.
@@ -23,7 +24,7 @@ func loadSakila(ctx context.Context, db *sql.DB, dir string) error {
 		if err != nil {
 			return fmt.Errorf("read Sakila (--sakila names its folder): %w", err)
 		}
-		for _, piece := range splitScript(string(text)) {
+		for _, piece := range sakila.Pieces(string(text)) {
 			if _, err := conn.ExecContext(ctx, piece); err != nil {
 				return fmt.Errorf("load %s: %w", name, err)
 			}
@@ -35,35 +36,4 @@ func loadSakila(ctx context.Context, db *sql.DB, dir string) error {
 		return fmt.Errorf("make room for payments: %w", err)
 	}
 	return nil
-}
-
-// splitScript cuts a script of the mysql client into what can be sent in one call. The server finds the ends of statements itself
-// where the delimiter is the semicolon; DELIMITER, a word of the client's, it does not know.
-func splitScript(text string) []string {
-	const semicolon = ";"
-	delimiter := semicolon
-	var pieces []string
-	var piece strings.Builder
-	flush := func() {
-		parts := []string{piece.String()}
-		if delimiter != semicolon {
-			parts = strings.Split(piece.String(), delimiter)
-		}
-		for _, p := range parts {
-			if p = strings.TrimSpace(p); p != "" {
-				pieces = append(pieces, p)
-			}
-		}
-		piece.Reset()
-	}
-	for line := range strings.Lines(text) {
-		if next, ok := strings.CutPrefix(line, "DELIMITER "); ok {
-			flush()
-			delimiter = strings.TrimSpace(next)
-			continue
-		}
-		piece.WriteString(line)
-	}
-	flush()
-	return pieces
 }
