@@ -229,7 +229,7 @@ func TestListenUnix(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := staleSocket(t, dir)
-	ln, err := ListenUnix(path)
+	ln, err := ListenUnix(t.Context(), path)
 	if err != nil {
 		t.Fatalf("a stale socket is in the way: %v", err)
 	}
@@ -238,7 +238,7 @@ func TestListenUnix(t *testing.T) {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
 	var refused *SocketError
-	if _, err := ListenUnix(path); !errors.As(err, &refused) || refused.Hint == "" {
+	if _, err := ListenUnix(t.Context(), path); !errors.As(err, &refused) || refused.Hint == "" {
 		t.Errorf("a second one: %v", err)
 	}
 	_ = ln.Close()
@@ -249,16 +249,16 @@ func TestListenUnix(t *testing.T) {
 	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ListenUnix(file); !errors.As(err, &refused) {
+	if _, err := ListenUnix(t.Context(), file); !errors.As(err, &refused) {
 		t.Errorf("a file: %v", err)
 	}
 	if b, err := os.ReadFile(file); err != nil || string(b) != "precious" {
 		t.Errorf("the file is gone: %v", err)
 	}
-	if _, err := ListenUnix(filepath.Join(dir, strings.Repeat("x", 100))); !errors.As(err, &refused) || !strings.Contains(err.Error(), "bytes") {
+	if _, err := ListenUnix(t.Context(), filepath.Join(dir, strings.Repeat("x", 100))); !errors.As(err, &refused) || !strings.Contains(err.Error(), "bytes") {
 		t.Errorf("a long path: %v", err)
 	}
-	if _, err := ListenUnix(filepath.Join(dir, "none", "x.sock")); err == nil {
+	if _, err := ListenUnix(t.Context(), filepath.Join(dir, "none", "x.sock")); err == nil {
 		t.Error("a folder that is not there")
 	}
 }

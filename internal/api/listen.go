@@ -27,18 +27,18 @@ func (e *SocketError) Error() string { return "socket " + e.Path + ": " + e.Reas
 // ListenUnix listens on a Unix socket that only its owner may use (mode 0600). A socket that a dead process has left is removed;
 // one that somebody answers on, and anything that is not a socket, is not touched, and the error is a *SocketError. Closing the
 // listener removes the socket.
-func ListenUnix(path string) (net.Listener, error) {
+func ListenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if len(path) > maxSocketPath {
 		return nil, &SocketError{path, fmt.Sprintf("the path has %d bytes, more than the %d that a socket's may have", len(path), maxSocketPath), "use a data folder with a shorter path"}
 	}
-	if err := removeStale(path); err != nil {
+	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}
-	return listenPrivate(path)
+	return listenPrivate(ctx, path)
 }
 
 // removeStale removes a socket that nobody answers on.
-func removeStale(path string) error {
+func removeStale(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -48,7 +48,7 @@ func removeStale(path string) error {
 	case info.Mode().Type() != fs.ModeSocket:
 		return &SocketError{path, "there is something that is not a socket", "move it away"}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", path)
@@ -67,9 +67,9 @@ func removeStale(path string) error {
 }
 
 // listenPrivate makes the socket.
-func listenPrivate(path string) (net.Listener, error) {
+func listenPrivate(ctx context.Context, path string) (net.Listener, error) {
 	config := net.ListenConfig{Control: privateFromBirth}
-	ln, err := config.Listen(context.Background(), "unix", path)
+	ln, err := config.Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("listen on the socket %s: %w", path, err)
 	}

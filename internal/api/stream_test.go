@@ -32,7 +32,7 @@ func run(t *testing.T, b Backend) *running {
 	r := &running{path: filepath.Join(t.TempDir(), "rowhook.sock")}
 	r.backend, _ = b.(*memory)
 	r.server = New(Options{Backend: b, Log: slog.New(slog.DiscardHandler), Version: "test"})
-	ln, err := ListenUnix(r.path)
+	ln, err := ListenUnix(t.Context(), r.path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func (a *App) open(ctx context.Context, o Options) error {
 	if a.types, err = openTypes(ctx, a.store, typeFiles(a.cfg), set); err != nil {
 		return err
 	}
-	if a.socket, err = api.ListenUnix(a.cfg.HTTP.Socket); err != nil {
+	if a.socket, err = api.ListenUnix(ctx, a.cfg.HTTP.Socket); err != nil {
 		return &ListenError{Address: a.cfg.HTTP.Socket, Err: err}
 	}
 	endpoints, err := a.openDelivery(ctx)

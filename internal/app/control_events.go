@@ -154,7 +154,7 @@ func (c *control) readEvent(ctx context.Context, k *known) error {
 		return err
 	}
 	err = c.scan(ctx, s, k.Seq, func(blk *change.Block) (bool, error) {
-		return blk.NextSeq() > k.Seq, c.eachEvent(s, blk, func(ch *change.Change) bool { return ch.Seq == k.Seq }, k.take)
+		return blk.NextSeq() > k.Seq, c.eachEvent(ctx, s, blk, func(ch *change.Change) bool { return ch.Seq == k.Seq }, k.take)
 	})
 	if _, ok := errors.AsType[*eventlog.ExpiredError](err); ok {
 		k.Expired = true
@@ -214,7 +214,7 @@ func (c *control) searchEvent(ctx context.Context, k *known, ms int64, ordinal u
 		err = c.scan(ctx, s, from+1, func(blk *change.Block) (bool, error) {
 			blocks++
 			late := false
-			err := c.eachEvent(s, blk, func(ch *change.Change) bool {
+			err := c.eachEvent(ctx, s, blk, func(ch *change.Change) bool {
 				late = late || ch.Tx.CommitTime > (ms+searchAfter.Milliseconds())*1000
 				return ch.Tx.CommitTime/1000 == ms && uint32(ch.TableOrdinal) == ordinal
 			}, k.take)
@@ -253,14 +253,14 @@ func (c *control) scan(ctx context.Context, s *source, from uint64, f func(*chan
 }
 
 // eachEvent calls f with the events of a block's changes that want says yes to, as the types made them that the block names.
-func (c *control) eachEvent(s *source, blk *change.Block, want func(*change.Change) bool, f func(*event.Event) error) error {
+func (c *control) eachEvent(ctx context.Context, s *source, blk *change.Block, want func(*change.Change) bool, f func(*event.Event) error) error {
 	var m *event.Matcher
 	return blk.Each(func(ch *change.Change) error {
 		if !want(ch) {
 			return nil
 		}
 		if m == nil {
-			set, err := c.app.types.Types(blk.TypesVersion)
+			set, err := c.app.types.Types(ctx, blk.TypesVersion)
 			if err != nil {
 				return fmt.Errorf("find version %d of the event types: %w", blk.TypesVersion, err)
 			}

@@ -116,7 +116,7 @@ func (t *tail) read(ctx context.Context, s *source, from uint64) error {
 		if err != nil {
 			return fmt.Errorf("read source %s: %w", s.name, err)
 		}
-		err = t.control.eachEvent(s, blk, func(ch *change.Change) bool { return ch.Seq > from }, func(ev *event.Event) error {
+		err = t.control.eachEvent(ctx, s, blk, func(ch *change.Change) bool { return ch.Seq > from }, func(ev *event.Event) error {
 			return t.offer(ctx, s, ev)
 		})
 		if err != nil {

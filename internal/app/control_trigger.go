@@ -56,10 +56,7 @@ func (c *control) definition(ctx context.Context, who api.Caller, name string) (
 	if _, err := c.EventType(ctx, who, name); err != nil {
 		return event.Definition{}, err
 	}
-	_, set, err := c.app.types.latest()
-	if err != nil {
-		return event.Definition{}, err
-	}
+	_, set := c.app.types.latest()
 	def, ok := set.Definition(name)
 	if !ok {
 		return event.Definition{}, notFound("event type") // a reload came in between

@@ -33,9 +33,7 @@ func (a *App) Reload(ctx context.Context) api.Reload {
 	defer a.control.Unlock()
 	r := api.Reload{At: time.Now().UTC(), Changed: []string{}}
 	err := a.reload(ctx, &r)
-	if version, _, verr := a.types.latest(); verr == nil {
-		r.TypesVersion = version
-	}
+	r.TypesVersion, _ = a.types.latest()
 	if err != nil {
 		r.Error = a.reason(err)
 		a.log.Error("configuration not reloaded", "err", err)
@@ -108,10 +106,7 @@ func (a *App) switchTypes(ctx context.Context, cfg *config.Config, set *event.Se
 	if err != nil || !created {
 		return err
 	}
-	version, _, err := a.types.latest()
-	if err != nil {
-		return err
-	}
+	version, _ := a.types.latest()
 	r.Changed = append(r.Changed, fmt.Sprintf("event types, now version %d", version))
 	for _, s := range a.sources {
 		mctx, cancel := context.WithTimeout(ctx, markTimeout)

@@ -62,10 +62,7 @@ func (a *App) openSource(ctx context.Context, s config.Source, endpoints []*deli
 	if err != nil {
 		return nil, err
 	}
-	version, _, err := a.types.latest()
-	if err != nil {
-		return nil, err
-	}
+	version, _ := a.types.latest()
 	src := &source{name: s.Name, cfg: s, logger: a.log, log: l, store: a.store, replica: replica, state: sourceRunning}
 	src.margin.Store(int64(unknownMargin))
 	if err := src.loadSkips(ctx); err != nil {
@@ -91,7 +88,7 @@ func (s *source) run(ctx context.Context, failed func(error) error) error {
 		cctx, cancel := context.WithCancel(ctx)
 		start := s.begin(cancel)
 		if start == nil {
-			s.clearStop()
+			s.clearStop(ctx)
 			err := s.capture.Run(cctx)
 			cancel()
 			if ctx.Err() != nil {
@@ -129,7 +126,7 @@ func (s *source) ended(ctx context.Context, err error, failed func(error) error)
 	}
 	if isStop {
 		s.tellVanished(ctx, stop)
-		s.saveStop(stop) // before anybody can see the state
+		s.saveStop(ctx, stop) // before anybody can see the state
 	}
 	s.mu.Lock()
 	if s.state != sourceStopped {

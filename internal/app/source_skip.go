@@ -34,11 +34,11 @@ func captureSkip(p store.Stop) capture.Skip {
 }
 
 // saveStop remembers at which transaction the source stopped, beyond the end of the process.
-func (s *source) saveStop(stop *capture.StopError) {
+func (s *source) saveStop(ctx context.Context, stop *capture.StopError) {
 	if stop.At == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	next, _, _ := s.log.Tail()
 	err := s.store.SaveStop(ctx, store.Stop{Source: s.name, GTID: stop.At.GTID, File: stop.At.File, Offset: stop.At.Offset, FileCreated: stop.At.FileCreated,
@@ -49,8 +49,8 @@ func (s *source) saveStop(stop *capture.StopError) {
 }
 
 // clearStop forgets it when the source is followed again.
-func (s *source) clearStop() {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+func (s *source) clearStop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	if err := s.store.ClearStop(ctx, s.name); err != nil {
 		s.logger.Warn("the source's last stop is not forgotten", "source", s.name, "err", err)

@@ -64,6 +64,7 @@ type typeSets struct {
 	mu      sync.Mutex
 	sets    map[uint64]*event.Set
 	current uint64
+	set     *event.Set // of current
 }
 
 // keptSets bounds the versions in memory; readers keep the ones they use themselves.
@@ -88,7 +89,7 @@ func (t *typeSets) put(ctx context.Context, files []store.TypeFile, set *event.S
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.keep(version, set)
-	t.current = version
+	t.current, t.set = version, set
 	return created, nil
 }
 
@@ -100,14 +101,14 @@ func (t *typeSets) keep(version uint64, set *event.Set) {
 }
 
 // Types returns the event types of a version.
-func (t *typeSets) Types(version uint64) (*event.Set, error) {
+func (t *typeSets) Types(ctx context.Context, version uint64) (*event.Set, error) {
 	version = max(version, firstVersion)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if set, ok := t.sets[version]; ok {
 		return set, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	files, err := t.store.Types(ctx, version)
 	if err != nil {
@@ -122,10 +123,8 @@ func (t *typeSets) Types(version uint64) (*event.Set, error) {
 }
 
 // latest returns the version that is in force for what is captured now.
-func (t *typeSets) latest() (uint64, *event.Set, error) {
+func (t *typeSets) latest() (uint64, *event.Set) {
 	t.mu.Lock()
-	version := t.current
-	t.mu.Unlock()
-	set, err := t.Types(version)
-	return version, set, err
+	defer t.mu.Unlock()
+	return t.current, t.set
 }

@@ -140,7 +140,7 @@ func (c *catchup) read(ctx context.Context, r BlockReader, group []*lane) ([]*la
 	if err != nil {
 		return nil, err
 	}
-	return c.offer(raw, group)
+	return c.offer(ctx, raw, group)
 }
 
 func lowest(group []*lane) uint64 {
@@ -154,12 +154,12 @@ func lowest(group []*lane) uint64 {
 }
 
 // offer hands a block to the lanes and returns those that took all of it.
-func (c *catchup) offer(raw []byte, group []*lane) ([]*lane, error) {
+func (c *catchup) offer(ctx context.Context, raw []byte, group []*lane) ([]*lane, error) {
 	blk, err := change.Parse(raw)
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.matchers.of(blk)
+	m, err := c.matchers.of(ctx, blk)
 	if err != nil {
 		return nil, err
 	}

@@ -446,7 +446,7 @@ func TestBudgetIsSharedByEngines(t *testing.T) {
 // versions makes another set of types of each version.
 type versions map[uint64]*event.Set
 
-func (v versions) Types(version uint64) (*event.Set, error) {
+func (v versions) Types(_ context.Context, version uint64) (*event.Set, error) {
 	if set, ok := v[version]; ok {
 		return set, nil
 	}
@@ -464,12 +464,12 @@ func TestMatchersAreOfTheBlocksVersion(t *testing.T) {
 	ms := newMatchers(v)
 	for i := range uint64(30) {
 		blk := versioned(i % 10)
-		m, err := ms.of(blk)
-		if again, _ := ms.of(blk); err != nil || m == nil || again != m || len(ms.byVersion) > matcherVersions {
+		m, err := ms.of(t.Context(), blk)
+		if again, _ := ms.of(t.Context(), blk); err != nil || m == nil || again != m || len(ms.byVersion) > matcherVersions {
 			t.Fatalf("version %d: %v, %d kept", i%10, err, len(ms.byVersion))
 		}
 	}
-	if _, err := ms.of(versioned(77)); err == nil {
+	if _, err := ms.of(t.Context(), versioned(77)); err == nil {
 		t.Error("an unknown version was read")
 	}
 }

@@ -272,7 +272,7 @@ func (e *Engine) eventsAt(ctx context.Context, seq uint64, f func(*event.Event) 
 	if err != nil {
 		return fmt.Errorf("read seq %d: %w", seq, err)
 	}
-	m, err := newMatchers(e.opts.Types).of(blk)
+	m, err := newMatchers(e.opts.Types).of(ctx, blk)
 	if err != nil {
 		return err
 	}

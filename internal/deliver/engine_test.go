@@ -460,7 +460,7 @@ func TestDisabledLaneLeavesTheCatchUp(t *testing.T) {
 		l.mu.Unlock()
 		c := &catchup{engine: p.engine, matchers: newMatchers(oneSet{w.types})}
 		raw := changetest.Block(t, testSource, 1)
-		if group, err := c.offer(raw, []*lane{l}); err != nil || len(group) > 0 {
+		if group, err := c.offer(t.Context(), raw, []*lane{l}); err != nil || len(group) > 0 {
 			t.Errorf("%v %v", group, err)
 		}
 		p.kill()

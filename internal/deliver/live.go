@@ -27,7 +27,7 @@ func (e *Engine) runLive(ctx context.Context) error {
 		if err := e.pressure(ctx); err != nil {
 			return err
 		}
-		if err := e.offerLive(raw, m, &b); err != nil {
+		if err := e.offerLive(ctx, raw, m, &b); err != nil {
 			return err
 		}
 	}
@@ -49,12 +49,12 @@ func (e *Engine) skipTo(first uint64) {
 	e.wakeCatchup()
 }
 
-func (e *Engine) offerLive(raw []byte, ms *matchers, b *body) error {
+func (e *Engine) offerLive(ctx context.Context, raw []byte, ms *matchers, b *body) error {
 	blk, err := change.Parse(raw)
 	if err != nil {
 		return err
 	}
-	m, err := ms.of(blk)
+	m, err := ms.of(ctx, blk)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/rowhook/rowhook/internal/change"
@@ -11,7 +12,7 @@ import (
 type TypeSets interface {
 	// Types returns the set that blocks of a version are to be read with. An error stops the delivery of the source: what an
 	// unknown set would make of a change cannot be guessed.
-	Types(version uint64) (*event.Set, error)
+	Types(ctx context.Context, version uint64) (*event.Set, error)
 }
 
 // matcherVersions is how many versions a reader keeps a matcher for. Blocks of one version stand together.
@@ -28,12 +29,12 @@ func newMatchers(sets TypeSets) *matchers {
 }
 
 // of returns the matcher for a block.
-func (m *matchers) of(blk *change.Block) (*event.Matcher, error) {
+func (m *matchers) of(ctx context.Context, blk *change.Block) (*event.Matcher, error) {
 	v := blk.TypesVersion
 	if matcher, ok := m.byVersion[v]; ok {
 		return matcher, nil
 	}
-	set, err := m.sets.Types(v)
+	set, err := m.sets.Types(ctx, v)
 	if err != nil {
 		return nil, fmt.Errorf("find version %d of the event types: %w", v, err)
 	}

@@ -104,7 +104,7 @@ func (w *world) endpoint(c EndpointConfig) *receiver {
 // oneSet reads every block with the same types.
 type oneSet struct{ set *event.Set }
 
-func (o oneSet) Types(uint64) (*event.Set, error) { return o.set, nil }
+func (o oneSet) Types(context.Context, uint64) (*event.Set, error) { return o.set, nil }
 
 // lane returns an endpoint's own lane.
 func (p *process) lane(endpoint string) *lane { return p.engine.senders.get(endpoint).main }
