@@ -111,6 +111,13 @@ func TestTailListenTrigger(t *testing.T) {
 		t.Errorf("what listen forwards: %v", err)
 	}
 
+	var done struct {
+		Type, Answer string
+	}
+	if text := s.line(s.follow("listen", "--json", "--forward-to", local.URL)); json.Unmarshal([]byte(text), &done) != nil || done.Type != probeKind || !strings.HasPrefix(done.Answer, "418") {
+		t.Errorf("listen --json printed %q", text)
+	}
+
 	if e := askFor[api.Event](s, "event", "show", first.ID); e.Seq != first.Seq || len(e.Attempts) == 0 || len(e.Payload) == 0 {
 		t.Errorf("event show: %+v", e)
 	}
@@ -135,6 +142,43 @@ func TestTailListenTrigger(t *testing.T) {
 			t.Errorf("seq %d came after %d", next.Seq, last)
 		}
 		last = next.Seq
+	}
+}
+
+// Another machine's commands need a key, and a tenant's key sees nothing of others.
+func TestServerAndKey(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, dbservertest.Get(t, dbserver.MariaDB))
+	s.attach()
+	at := "http://" + s.daemon.address()
+	key := func(args ...string) string {
+		return askFor[struct {
+			Key string `json:"key"`
+		}](s, append([]string{"key", "create", "--name", "a test"}, args...)...).Key
+	}
+	run := func(key string, args ...string) result {
+		return runWith(t, []string{"ROWHOOK_API_KEY=" + key, "ROWHOOK_SERVER=" + at}, append(args, "--json")...)
+	}
+	admin, reader, tenant := key("--scope", "admin"), key(), key("--scope", "manage", "--tenant", "acme")
+	for name, c := range map[string]struct {
+		result
+		code int
+		says string
+	}{
+		"admin":             {run(admin, "status"), 0, `"sources"`},
+		"reader":            {run(reader, "endpoint", "list"), 0, probe},
+		"reader changes":    {run(reader, "endpoint", "pause", probe), exitRefused, "manage"},
+		"tenant lists":      {run(tenant, "endpoint", "list"), 0, "[]"},
+		"tenant looks":      {run(tenant, "endpoint", "show", probe), exitRefused, "not_found"},
+		"unknown key":       {run("rhk_0000000000_"+strings.Repeat("0", 32), "status"), exitRefused, "unauthorized"},
+		"no key":            {run("", "status"), exitUsage, "needs a key"},
+		"in clear":          {runWith(t, []string{"ROWHOOK_API_KEY=" + admin}, "status", "--server", "http://192.0.2.1:8500"), exitUsage, "without TLS"},
+		"nobody":            {runWith(t, []string{"ROWHOOK_API_KEY=" + admin}, "status", "--server", "http://127.0.0.1:1"), exitAway, "unreachable"},
+		"socket before env": {runWith(t, []string{"ROWHOOK_SERVER=http://127.0.0.1:1", "ROWHOOK_API_KEY=" + admin}, "status", "--socket", filepath.Join(s.data, "rowhook.sock")), 0, "rowhook"},
+	} {
+		if c.result.code != c.code || !strings.Contains(c.stdout+c.stderr, c.says) || strings.Contains(c.stdout+c.stderr, admin) {
+			t.Errorf("%s: code %d, want %d and %q in\n%s%s", name, c.result.code, c.code, c.says, c.stdout, c.stderr)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,7 @@ const initTimeout = 2 * time.Minute
 
 func newInit() *cobra.Command {
 	var dir, name string
+	var asJSON bool
 	var tables []string
 	c := &cobra.Command{
 		Use: "init DSN", Short: "Write a first configuration by looking at a server's tables",
@@ -34,13 +36,25 @@ func newInit() *cobra.Command {
 			if err != nil {
 				return &usageError{c.CommandPath(), err}
 			}
-			return initialise(c.Context(), c.OutOrStdout(), dir, source)
+			return initialise(c.Context(), c.OutOrStdout(), dir, source, asJSON)
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", ".", "the folder to write into")
 	c.Flags().StringVar(&name, "name", "main", "the source's name, a part of every event's id: 1 to 32 of a-z 0-9 _ -")
 	c.Flags().StringSliceVar(&tables, "tables", []string{"*.*"}, "the tables to look at, as schema.table, where * is any run of characters")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+// initialised is what was written.
+type initialised struct {
+	Config string   `json:"config"`
+	Types  string   `json:"types"`
+	Tables []string `json:"tables"`
+	// Left are the tables without an event type, each with the reason.
+	Left []string `json:"left"`
+	// Variable is to hold the password; empty if there is none.
+	Variable string `json:"variable,omitempty"`
 }
 
 // sourceOf reads the DSN by the rules of the configuration file.
@@ -55,7 +69,7 @@ func sourceOf(dsn, name string, tables []string) (config.Source, error) {
 	return config.ParseSource(name, dsn, tables)
 }
 
-func initialise(ctx context.Context, w io.Writer, dir string, source config.Source) error {
+func initialise(ctx context.Context, w io.Writer, dir string, source config.Source, asJSON bool) error {
 	typesFile := filepath.Join("types", source.Name+".yaml")
 	for _, f := range []string{defaultConfig, typesFile} {
 		if _, err := os.Lstat(filepath.Join(dir, f)); !errors.Is(err, os.ErrNotExist) {
@@ -77,15 +91,28 @@ func initialise(ctx context.Context, w io.Writer, dir string, source config.Sour
 	if err := writeNew(filepath.Join(dir, defaultConfig), s.Config); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "wrote %s and %s: %d tables of %s\n", filepath.Join(dir, defaultConfig), filepath.Join(dir, typesFile), len(s.Tables), source.Address)
-	for _, l := range s.Left {
-		fmt.Fprintln(w, "  left out", oneLine(l))
-	}
-	fmt.Fprintln(w, "\nnext:")
+	out := initialised{Config: filepath.Join(dir, defaultConfig), Types: filepath.Join(dir, typesFile), Tables: s.Tables, Left: s.Left}
 	if !source.Password.Equal(config.NewPassword("")) {
-		fmt.Fprintf(w, "  export %s=…        # the password, which is in no file\n", s.Variable)
+		out.Variable = s.Variable
 	}
-	_, err = fmt.Fprintf(w, "  rowhook check      # is the server set up for it?\n  rowhook serve\n  rowhook tail       # in another terminal: watch the events\n")
+	if asJSON {
+		return printJSON(w, out)
+	}
+	return out.print(w, source.Address)
+}
+
+func (i initialised) print(w io.Writer, address string) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "wrote %s and %s: %d tables of %s\n", i.Config, i.Types, len(i.Tables), address)
+	for _, l := range i.Left {
+		fmt.Fprintln(&b, "  left out", oneLine(l))
+	}
+	b.WriteString("\nnext:\n")
+	if i.Variable != "" {
+		fmt.Fprintf(&b, "  export %s=…        # the password, which is in no file\n", i.Variable)
+	}
+	b.WriteString("  rowhook check      # is the server set up for it?\n  rowhook serve\n  rowhook tail       # in another terminal: watch the events\n")
+	_, err := io.WriteString(w, b.String())
 	return err
 }
 

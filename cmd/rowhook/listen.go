@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +36,7 @@ func newListen() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		fw.asJSON = r.asJSON
 		c.PrintErrf("forwarding to %s, signed with %s\n", forwardTo, fw.secret.Reveal())
 		return r.tail(c, filter, func(e *api.TailEvent) error { return fw.forward(c.Context(), c.OutOrStdout(), e) })
 	})
@@ -52,6 +55,18 @@ type forwarder struct {
 	secret webhook.Secret
 	signer *webhook.Signer
 	client http.Client
+	asJSON bool
+}
+
+// forwarded is what came of one event.
+type forwarded struct {
+	Time    time.Time `json:"time"`
+	EventID string    `json:"event_id"`
+	Type    string    `json:"type"`
+	// Answer is the receiver's status line, Error why there was none.
+	Answer     string  `json:"answer,omitempty"`
+	Error      string  `json:"error,omitempty"`
+	DurationMS float64 `json:"duration_ms"`
 }
 
 func newForwarder(c *cobra.Command, to, secretFile string) (*forwarder, error) {
@@ -74,17 +89,22 @@ func newForwarder(c *cobra.Command, to, secretFile string) (*forwarder, error) {
 	return f, err
 }
 
-// forward posts one event and prints what came of it.
+// forward posts one event and prints what came of it, one line an event.
 func (f *forwarder) forward(ctx context.Context, w io.Writer, e *api.TailEvent) error {
 	began := time.Now()
 	answer, err := f.post(ctx, e)
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // the command was interrupted
 	}
+	took := time.Since(began)
+	out := forwarded{Time: began.UTC(), EventID: e.ID, Type: e.Type, Answer: answer, DurationMS: float64(took.Microseconds()) / 1000}
 	if err != nil {
-		answer = err.Error()
+		out.Answer, out.Error = "", err.Error()
 	}
-	_, err = fmt.Fprintf(w, "%s  %s  %s  %s  %v\n", began.Format("15:04:05.000"), e.Type, e.ID, oneLine(answer), time.Since(began).Round(time.Millisecond))
+	if f.asJSON {
+		return json.NewEncoder(w).Encode(out)
+	}
+	_, err = fmt.Fprintf(w, "%s  %s  %s  %s  %v\n", began.Format("15:04:05.000"), e.Type, e.ID, oneLine(cmp.Or(out.Error, answer)), took.Round(time.Millisecond))
 	return err
 }
 
