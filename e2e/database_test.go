@@ -127,8 +127,10 @@ func TestPurgedPositionStops(t *testing.T) {
 		}
 		s.changes(3000)
 		s.finish()
-		if _, err := s.db.ExecContext(t.Context(), "FLUSH BINARY LOGS"); err != nil {
-			t.Fatal(err)
+		for range 2 { // purge keeps the newest two, and none of them may be the one that is read on from
+			if _, err := s.db.ExecContext(t.Context(), "FLUSH BINARY LOGS"); err != nil {
+				t.Fatal(err)
+			}
 		}
 		s.purge()
 		s.refused("serve", exitSource, "position_lost", s.srv.Addr())
